@@ -1,1 +1,23 @@
-""""""
+"""Look at a model and its data; return numbers with error bars, references and verdicts."""
+
+from erlangen._lazy import lazy_attributes, make_callable
+
+_PUBLIC = {
+    "audit": "erlangen.audit.run:audit",
+    "Budget": "erlangen.audit.budget:Budget",
+    "PlanError": "erlangen.audit.budget:PlanError",
+    "Report": "erlangen.audit.report:Report",
+    "AuditFailed": "erlangen.audit.report:AuditFailed",
+    "Finding": "erlangen.audit.finding:Finding",
+    "Interval": "erlangen.audit.finding:Interval",
+    "Reference": "erlangen.audit.finding:Reference",
+    "Cost": "erlangen.audit.finding:Cost",
+    "FigureSpec": "erlangen.audit.finding:FigureSpec",
+    "PRESETS": "erlangen.audit.presets:PRESETS",
+    "probes": "erlangen._registry:probes",
+    "register": "erlangen.audit.presets:register",
+}
+__all__ = sorted(_PUBLIC)  # noqa: PLE0605
+
+__getattr__, __dir__ = lazy_attributes(__name__, _PUBLIC)
+make_callable(__name__, "audit")
