@@ -17,7 +17,7 @@ _PUBLIC = {
     "probes": "erlangen._registry:probes",
     "register": "erlangen.audit.presets:register",
 }
-__all__ = sorted(_PUBLIC)  # noqa: PLE0605
+__all__ = sorted(_PUBLIC)
 
 __getattr__, __dir__ = lazy_attributes(__name__, _PUBLIC)
 make_callable(__name__, "audit")

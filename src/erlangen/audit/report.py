@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from erlangen.audit.finding import Finding, FigureSpec, to_plain
+from erlangen.audit.finding import FigureSpec, Finding, to_plain
 from erlangen.audit.words import three_sentences
 
 ORDER = ("fail", "warn", "inconclusive", "pass", "info", "not_applicable")

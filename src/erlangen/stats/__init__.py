@@ -28,6 +28,6 @@ _PUBLIC = {
     "uniformity": "erlangen.stats.contrast:uniformity",
     "uniform_sphere_uniformity": "erlangen.stats.contrast:uniform_sphere_uniformity",
 }
-__all__ = sorted(_PUBLIC)  # noqa: PLE0605
+__all__ = sorted(_PUBLIC)
 
 __getattr__, __dir__ = lazy_attributes(__name__, _PUBLIC)
