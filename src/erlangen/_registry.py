@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import functools
+import importlib
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -46,9 +47,16 @@ class Registry:
     it from JSON; only registered names are ever rebuilt, so that a checkpoint cannot run code of its own.
     """
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, catalogue: str | None = None) -> None:
         self.kind = kind
         self._entries: dict[str, Entry] = {}
+        self._catalogue = catalogue
+
+    def _fill(self) -> None:
+        """Import, once and on the first question, the module whose imports register everything that ships."""
+        if self._catalogue is not None:
+            catalogue, self._catalogue = self._catalogue, None
+            importlib.import_module(catalogue)
 
     def register(
         self,
@@ -82,6 +90,7 @@ class Registry:
         return decorate
 
     def entry(self, name: str) -> Entry:
+        self._fill()
         if name not in self._entries:
             raise unknown_name(self.kind.rstrip("s"), name, self.names())
         return self._entries[name]
@@ -93,15 +102,18 @@ class Registry:
         return self.get(name)(**arguments)
 
     def names(self) -> list[str]:
+        self._fill()
         return sorted(self._entries)
 
     def __contains__(self, name: object) -> bool:
+        self._fill()
         return name in self._entries
 
     def __iter__(self) -> Iterator[Entry]:
         return iter([self._entries[n] for n in self.names()])
 
     def __len__(self) -> int:
+        self._fill()
         return len(self._entries)
 
     def __repr__(self) -> str:
@@ -132,9 +144,9 @@ def _remember_init(cls: type) -> None:
     cls.__init__ = init  # type: ignore[misc]
 
 
-encoders = Registry("encoders")
-modules = Registry("modules")
-objectives = Registry("objectives")
-probes = Registry("probes")
-recipes = Registry("recipes")
+encoders = Registry("encoders", "erlangen.nn.catalogue")
+modules = Registry("modules", "erlangen.nn.catalogue")
+objectives = Registry("objectives", "erlangen.objectives.catalogue")
+probes = Registry("probes", "erlangen.audit.catalogue")
+recipes = Registry("recipes", "erlangen.recipes.catalogue")
 REGISTRIES = {r.kind: r for r in (encoders, modules, objectives, probes, recipes)}
