@@ -1,1 +1,18 @@
-""""""
+"""Fitting an encoder, and the run directory that a fit leaves behind."""
+
+from erlangen._lazy import lazy_attributes
+
+_PUBLIC = {
+    "fit": "erlangen.train.fitting:fit",
+    "load": "erlangen.train.runs:load",
+    "save_run": "erlangen.train.runs:save_run",
+    "Run": "erlangen.train.runs:Run",
+    "PreparedEncoder": "erlangen.train.prepared:PreparedEncoder",
+    "StepSampler": "erlangen.train.sampler:StepSampler",
+    "TrainingError": "erlangen.train.errors:TrainingError",
+    "RunDirectoryError": "erlangen.train.errors:RunDirectoryError",
+    "model_id": "erlangen.train.prepared:model_id",
+}
+__all__ = sorted(_PUBLIC)
+
+__getattr__, __dir__ = lazy_attributes(__name__, _PUBLIC)
