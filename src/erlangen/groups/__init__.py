@@ -1,1 +1,32 @@
-""""""
+"""Groups, representations and actions: the mathematics of symmetry on plain tensors."""
+
+from erlangen._lazy import lazy_attributes
+
+_HERE = "erlangen.groups"
+_PUBLIC = {
+    "Elem": f"{_HERE}.elements:Elem",
+    "Group": f"{_HERE}.base:Group",
+    "LieGroup": f"{_HERE}.base:LieGroup",
+    "FiniteGroup": f"{_HERE}.base:FiniteGroup",
+    "GroupLogError": f"{_HERE}.base:GroupLogError",
+    "Cyclic": f"{_HERE}.finite:Cyclic",
+    "Dihedral": f"{_HERE}.finite:Dihedral",
+    "Symmetric": f"{_HERE}.finite:Symmetric",
+    "Octahedral": f"{_HERE}.polyhedral:Octahedral",
+    "Tetrahedral": f"{_HERE}.polyhedral:Tetrahedral",
+    "Icosahedral": f"{_HERE}.polyhedral:Icosahedral",
+    "SO": f"{_HERE}.orthogonal:SO",
+    "O": f"{_HERE}.orthogonal:O",
+    "SE": f"{_HERE}.affine:SE",
+    "E": f"{_HERE}.affine:E",
+    "Translation": f"{_HERE}.affine:Translation",
+    "Scaling": f"{_HERE}.affine:Scaling",
+    "Product": f"{_HERE}.product:Product",
+    "parse": f"{_HERE}.names:parse",
+    "actions": f"{_HERE}.actions",
+    "symmetry": f"{_HERE}.symmetry",
+    "Symmetry": f"{_HERE}.symmetry:Symmetry",
+}
+__all__ = sorted(_PUBLIC)  # noqa: PLE0605
+
+__getattr__, __dir__ = lazy_attributes(__name__, _PUBLIC)
