@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -28,8 +29,27 @@ def parser_for(command: str, function: Callable[..., Any], *, config: bool = Fal
 
 def call(parser: ArgumentParser, function: Callable[..., int], argv: list[str]) -> int:
     """Parse and call `function` with what was parsed."""
-    parsed = parser.parse_args(argv)
-    return function(**plain(parsed))
+    return function(**plain(parser.parse_args(as_typed(argv, switches(function)))))
+
+
+def switches(function: Callable[..., Any]) -> set[str]:
+    """The arguments of `function` that are true or false."""
+    return {name for name, p in inspect.signature(function).parameters.items() if p.annotation in (bool, "bool")}
+
+
+def as_typed(argv: list[str], flags: set[str]) -> list[str]:
+    """`--image-size` is `--image_size`, and a switch alone means true."""
+    words = []
+    for position, word in enumerate(argv):
+        if word.startswith("--"):
+            option, equals, value = word.partition("=")
+            option = "--" + option[2:].replace("-", "_")
+            following = argv[position + 1].lower() if position + 1 < len(argv) else ""
+            if option[2:] in flags and not equals and following not in ("true", "false"):
+                equals, value = "=", "true"
+            word = option + equals + value
+        words.append(word)
+    return words
 
 
 def plain(namespace: Namespace) -> dict[str, Any]:

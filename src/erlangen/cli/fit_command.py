@@ -9,14 +9,14 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from erlangen._registry import Registry, encoders, objectives
-from erlangen.cli.arguments import plain, value_of
+from erlangen.cli.arguments import as_typed, plain, value_of
 from erlangen.cli.output import note, print_json, print_line
 
 HANDLED = {"encoder", "data", "objective", "symmetry", "out", "views", "quiet"}
 
 
 def build_parser(argv: list[str]) -> ArgumentParser:
-    """The parser for this encoder and objective: their constructors' arguments are `--encoder_args.*`, `--objective_args.*`."""
+    """The parser for this encoder and objective; their own arguments are `--encoder_args.*` and `--objective_args.*`."""
     from jsonargparse import ActionConfigFile
 
     from erlangen import train
@@ -68,6 +68,7 @@ def run(argv: list[str]) -> int:
 
     from erlangen import data, groups, train
 
+    argv = as_typed(argv, {"json", "quiet", "skip_unreadable"})
     options = plain(build_parser(argv).parse_args(argv))
     groups.parse(options["symmetry"])
     as_json, quiet = options.pop("json"), options.pop("quiet")

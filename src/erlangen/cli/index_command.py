@@ -9,6 +9,8 @@ from erlangen._registry import unknown_name
 from erlangen.cli.arguments import call, parser_for
 from erlangen.cli.output import print_json, print_line, print_table
 
+Engine = Literal["exact", "faiss"]
+
 
 def build(
     vectors: str,

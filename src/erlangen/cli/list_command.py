@@ -50,8 +50,8 @@ def _rows() -> list[dict[str, str]]:
         for e in registry
     ]
     return rows + [
-        {"kind": "data", "name": name, "room": "data", "summary": summary, "source": ""}
-        for name, summary in data.names().items()
+        {"kind": "data", "name": name, "room": "data", "summary": f"erlangen.data.load({name!r})", "source": ""}
+        for name in data.names()
     ]
 
 

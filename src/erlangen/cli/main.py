@@ -73,7 +73,7 @@ def _dispatch(arguments: list[str]) -> int:
 def _overview() -> str:
     rows = "\n".join(f"  {name:<10} {summary}" for name, summary in COMMANDS.items())
     return (
-        "erlangen: name a symmetry; learn a representation that respects it, prove that it does, and keep it usable.\n\n"
+        "erlangen: name a symmetry; learn a representation that respects it, prove that it does, keep it usable.\n\n"
         f"usage: erlangen COMMAND [options]\n\n{rows}\n\n"
         "erlangen COMMAND --help shows the options of one. Everywhere: --json, --seed, --quiet, --debug.\n"
         "Exit codes: 0 fine, 1 a finding, 2 bad input.\n"

@@ -1,0 +1,61 @@
+"""A recipe: one published system, what it claims, and the run that measures it."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from erlangen._registry import recipes
+from erlangen.recipes.claim import Claim
+
+Budget = Literal["smoke", "laptop", "full"]
+Measure = Callable[[Budget, int], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """`measure(budget, seed)` returns named numbers for one seed; `claims` are inequalities between them."""
+
+    name: str
+    title: str
+    source: str
+    claims: tuple[Claim, ...]
+    measure: Measure
+    seeds: dict[str, int]
+    explanation: str = ""
+
+    def code_hash(self) -> str:
+        """Changes when the recipe's file or the library beneath it changes: stored results are then stale."""
+        digest = hashlib.sha256(Path(inspect.getfile(self.measure)).read_bytes())
+        room = Path(sys.modules["erlangen"].__file__ or "").parent
+        for folder in ("groups", "stats", "nn", "data", "objectives", "train"):
+            for path in sorted((room / folder).rglob("*.py")):
+                digest.update(path.relative_to(room).as_posix().encode())
+                digest.update(path.read_bytes())
+        return digest.hexdigest()[:16]
+
+
+def recipe(
+    name: str, *, title: str, source: str, claims: Sequence[Claim], laptop_seeds: int = 5, explanation: str = ""
+) -> Callable[[Measure], Recipe]:
+    """Decorator for the measuring function. `explanation` says why a claim may fail at this size; it decides nothing."""
+
+    def decorate(measure: Measure) -> Recipe:
+        made = Recipe(
+            name,
+            title,
+            source,
+            tuple(claims),
+            measure,
+            {"smoke": 1, "laptop": laptop_seeds, "full": 2 * laptop_seeds},
+            explanation,
+        )
+        recipes.register(name, summary=title, paper=source)(made)
+        return made
+
+    return decorate
