@@ -46,7 +46,7 @@ def write_checkpoint(directory: Path, checkpoint: Checkpoint) -> None:
     plain: dict[str, Any] = {}
     groups: list[dict[str, Any]] = []
     if checkpoint.optimizer is not None:
-        groups = [{k: v for k, v in group.items()} for group in checkpoint.optimizer["param_groups"]]
+        groups = [dict(group) for group in checkpoint.optimizer["param_groups"]]
         for index, state in checkpoint.optimizer["state"].items():
             for key, value in state.items():
                 if isinstance(value, Tensor):

@@ -26,9 +26,10 @@ def describe(component: Any, registry: Registry, *, strict: bool) -> dict[str, A
     name = getattr(cls, "registered_name", None)
     if name is None or name not in registry or registry.get(name) is not cls:
         if strict:
+            room = "nn" if kind == "encoder" else registry.kind
             raise ValueError(
-                f"{kind}: {cls.__qualname__} is not registered, so a saved run could not rebuild it; decorate the class "
-                f"with @erlangen.{'nn' if kind == 'encoder' else registry.kind}.register('a_name'), or fit with out=None"
+                f"{kind}: {cls.__qualname__} is not registered, so a saved run could not rebuild it; "
+                f"decorate the class with @erlangen.{room}.register('a_name'), or fit with out=None"
             )
         return {"name": f"{cls.__module__}.{cls.__qualname__}", "arguments": None}
     arguments = getattr(component, "init_arguments", {})

@@ -141,7 +141,7 @@ def fit(
                 BatchMaker(dataset.test, transform if pair else None, pair) if "test" in dataset.splits else None,
                 config,
                 directory,
-                dict(devices=devices, nodes=nodes, strategy=strategy, precision=precision),
+                {"devices": devices, "nodes": nodes, "strategy": strategy, "precision": precision},
                 save_every_steps,
                 quiet,
             )

@@ -75,7 +75,7 @@ def full_state(encoder: nn.Module, objective: nn.Module) -> dict[str, Tensor]:
 
 
 def load_full_state(encoder: nn.Module, objective: nn.Module, state: dict[str, Tensor], source: Any) -> None:
-    """The inverse of `full_state`; missing, surplus or misshapen weights are a one-line `ValueError` naming `source`."""
+    """The inverse of `full_state`; weights that do not fit are a one-line `ValueError` naming `source`."""
     for prefix, module in (("encoder.", encoder), ("objective.", objective)):
         own = {name[len(prefix) :]: value for name, value in state.items() if name.startswith(prefix)}
         try:
