@@ -1,1 +1,17 @@
-""""""
+"""Layers and models, by the domain of the signal; registered encoders are found by name in `encoders`."""
+
+from erlangen._lazy import lazy_attributes
+
+_PUBLIC = {
+    "images": "erlangen.nn.images",
+    "heads": "erlangen.nn.heads",
+    "tap": "erlangen.nn.tap",
+    "encoders": "erlangen.nn.catalogue:encoders",
+    "modules": "erlangen.nn.catalogue:modules",
+    "register": "erlangen.nn.catalogue:register",
+    "symmetrize": "erlangen.nn.symmetrize:symmetrize",
+    "MLP": "erlangen.nn.mlp:MLP",
+}
+__all__ = sorted(_PUBLIC)
+
+__getattr__, __dir__ = lazy_attributes(__name__, _PUBLIC)

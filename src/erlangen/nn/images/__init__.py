@@ -1,1 +1,18 @@
-""""""
+"""Images: a plain and a group-equivariant encoder, and the layers they are made of."""
+
+from erlangen._lazy import lazy_attributes
+
+_PUBLIC = {
+    "PlainCNN": "erlangen.nn.images.plain_cnn:PlainCNN",
+    "GroupCNN": "erlangen.nn.images.group_cnn:GroupCNN",
+    "GroupConv2d": "erlangen.nn.images.group_conv:GroupConv2d",
+    "LazyGroupConv2d": "erlangen.nn.images.group_conv:LazyGroupConv2d",
+    "GroupBatchNorm2d": "erlangen.nn.images.regular:GroupBatchNorm2d",
+    "GroupPool": "erlangen.nn.images.regular:GroupPool",
+    "RegularFields": "erlangen.nn.images.regular:RegularFields",
+    "BlurPool2d": "erlangen.nn.images.blur_pool:BlurPool2d",
+    "filter_basis": "erlangen.nn.images.filters:filter_basis",
+}
+__all__ = sorted(_PUBLIC)
+
+__getattr__, __dir__ = lazy_attributes(__name__, _PUBLIC)
