@@ -1,1 +1,14 @@
-""""""
+"""Data sets, views with known group parameters, and the one door to them: `load`."""
+
+from erlangen._lazy import lazy_attributes
+
+_PUBLIC = {
+    "ArrayDataset": "erlangen.data.array_dataset:ArrayDataset",
+    "PairBatch": "erlangen.data.batch:PairBatch",
+    "Views": "erlangen.data.views:Views",
+    "load": "erlangen.data.loading:load",
+    "names": "erlangen.data.named:names",
+}
+__all__ = sorted(_PUBLIC)
+
+__getattr__, __dir__ = lazy_attributes(__name__, _PUBLIC)

@@ -1,1 +1,25 @@
-""""""
+"""Losses that shape a representation: pure functions with named terms, and thin modules around them.
+
+`objectives.build("vicreg")` makes one by name; `@objectives.register("mine")` adds a class of your own.
+"""
+
+from erlangen._lazy import lazy_attributes
+
+_PUBLIC = {
+    "CrossEntropy": "erlangen.objectives.supervised:CrossEntropy",
+    "GroupPrediction": "erlangen.objectives.group_prediction:GroupPrediction",
+    "LossTerms": "erlangen.objectives.terms:LossTerms",
+    "Objective": "erlangen.objectives.objective:Objective",
+    "RotationPrediction": "erlangen.objectives.group_prediction:GroupPrediction",
+    "VICReg": "erlangen.objectives.vicreg:VICReg",
+    "VICRegLoss": "erlangen.objectives.vicreg:VICReg",
+    "build": "erlangen.objectives.catalogue:build",
+    "distributed": "erlangen.objectives.distributed",
+    "functional": "erlangen.objectives.functional",
+    "get": "erlangen.objectives.catalogue:get",
+    "names": "erlangen.objectives.catalogue:names",
+    "register": "erlangen.objectives.catalogue:register",
+}
+__all__ = sorted(_PUBLIC)
+
+__getattr__, __dir__ = lazy_attributes(__name__, _PUBLIC)

@@ -1,0 +1,51 @@
+"""What `fit` asks of an objective."""
+
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor, nn
+
+from erlangen.data.batch import PairBatch
+from erlangen.objectives.distributed import ReductionKind
+from erlangen.objectives.terms import LossTerms
+
+
+class Objective(nn.Module):
+    """A loss on embeddings with the state it needs: heads, expanders, teachers.
+
+    Class attributes:
+        views: "pair" where a batch must have a second view `x2`.
+        needs_labels: whether the batch must have labels.
+        distributed_kind: how the loss over several processes combines.
+        healthy: term -> what its value should look like, in words.
+    """
+
+    views: ClassVar[Literal["single", "pair"]] = "single"
+    needs_labels: ClassVar[bool] = False
+    distributed_kind: ClassVar[ReductionKind] = ReductionKind.LOCAL_MEAN
+    healthy: ClassVar[dict[str, str]] = {}
+    init_arguments: dict[str, Any]
+
+    def setup(self, *, embedding_dim: int, num_classes: int | None = None) -> None:
+        """Create the heads, once; a second call with the same sizes does nothing."""
+
+    def forward(self, encoder: nn.Module, batch: PairBatch) -> LossTerms:
+        """The loss of a batch."""
+        raise NotImplementedError
+
+    def metrics(self, encoder: nn.Module, batch: PairBatch) -> dict[str, Tensor]:
+        """Further numbers worth logging on held-out data."""
+        return {}
+
+    def predict(self, embedding: Tensor) -> Tensor | None:
+        """Class logits for embeddings, where the objective has a classifier."""
+        return None
+
+    def _same_sizes(self, **sizes: int | None) -> bool:
+        """Whether `setup` already ran with these sizes; a run with others is an error."""
+        known: dict[str, int | None] | None = getattr(self, "_sizes", None)
+        if known is None:
+            self._sizes = sizes
+            return False
+        if known != sizes:
+            raise ValueError(f"setup: called with {sizes}, the heads were made for {known}; make a new objective")
+        return True
