@@ -1,0 +1,84 @@
+"""Which group elements a check tries, and under which part of the group each is counted."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from erlangen.groups.symmetry import Symmetry
+from erlangen.testing import leaves
+
+ENUMERATED = 64  # finite groups up to this order are tried whole
+
+
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """One group element in float64, the part of the group it was drawn from, and its distance from the identity."""
+
+    g: Any
+    part: str
+    distance: float
+    label: str
+
+
+def part_names(group: Any) -> list[str]:
+    """The parts of the group that a breakdown names; empty where the group has none."""
+    with contextlib.suppress(AttributeError, NotImplementedError):
+        return list(group.parts())
+    return []
+
+
+def draw_elements(
+    symmetry: Symmetry, generator: torch.Generator, count: int, *, radius: float | None = None
+) -> list[Draw]:
+    """`count` or so elements: some from every part, some from the whole group, all of a small finite group."""
+    group = symmetry.group
+    if symmetry.is_user_written:
+        return [
+            Draw(group.sample((), generator=generator, dtype=torch.float64), "transformations", float("nan"), "")
+            for _ in range(count)
+        ]
+    parts = group.parts() if part_names(group) else {}
+    draws = []
+    per_part = max(3, count // (len(parts) + 1)) if parts else 0
+    for name, sampler in parts.items():
+        for _ in range(per_part):
+            g = sampler((), generator=generator, dtype=torch.float64, radius=radius)
+            draws.append(_describe(group, g, name))
+    order = getattr(group, "order", None)
+    if order is not None and order <= ENUMERATED and order <= 2 * count:
+        elements = group.elements()
+        draws += [_describe(group, _item(elements, i), "whole group") for i in range(order)]
+    elif len(parts) != 1 or not parts:
+        for _ in range(max(2, count // 3)):
+            g = group.sample((), generator=generator, dtype=torch.float64, radius=radius)
+            draws.append(_describe(group, g, "whole group"))
+    else:
+        g = group.sample((), generator=generator, dtype=torch.float64, radius=radius)
+        draws.append(_describe(group, g, "whole group"))
+    return draws
+
+
+def _describe(group: Any, g: Any, part: str) -> Draw:
+    distance, label = float("nan"), ""
+    with contextlib.suppress(Exception):  # a group without a distance or a label is still checked
+        distance = float(group.distance(group.identity((), dtype=torch.float64), g))
+    with contextlib.suppress(Exception):
+        label = group.label(g)
+    return Draw(g, part, distance, label)
+
+
+def _item(elements: Any, i: int) -> Any:
+    if isinstance(elements, tuple):
+        return tuple(_item(e, i) for e in elements)
+    return elements[i]
+
+
+def inverse_draw(symmetry: Symmetry, draw: Draw) -> Any:
+    """The inverse element, or None where the group cannot say."""
+    with contextlib.suppress(Exception):
+        return leaves.cast_tensors(symmetry.group.inverse(draw.g), torch.float64)
+    return None

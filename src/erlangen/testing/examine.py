@@ -1,0 +1,209 @@
+"""Is my model symmetric? One verdict for any callable, with the numbers, the place and the cause behind it."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import torch
+
+from erlangen.groups.symmetry import Symmetry
+from erlangen.testing import isolate
+from erlangen.testing.axioms import check_actions
+from erlangen.testing.causes import name_causes
+from erlangen.testing.elements import draw_elements, part_names
+from erlangen.testing.locate import first_breaking
+from erlangen.testing.measure import Measured, measure, move_input, noise_floor
+from erlangen.testing.result import CheckResult, Worst
+from erlangen.testing.scenarios import Scenarios
+from erlangen.testing.session import Session, open_session
+from erlangen.testing.vacuous import why_vacuous
+from erlangen.testing.verdict import Thresholds, judge
+
+
+def check(
+    model: Any,
+    symmetry: Symmetry,
+    inputs: Any,
+    *,
+    n_elements: int = 12,
+    radius: float | None = None,
+    seed: int = 0,
+    thresholds: Thresholds = Thresholds(),
+    risks: bool = True,
+    locate: bool = True,
+    stochastic: bool = False,
+    axioms: bool = True,
+    seconds: float = 4.0,
+) -> CheckResult:
+    """Whether `f(g·x) = g·f(x)`, for any callable: a module, a bound method, a NumPy function.
+
+    The error is the worst over drawn elements of `‖f(g·x) − g·f(x)‖ / ‖g·f(x)‖`, outputs stacked, in float64 and in
+    float32. `exact`: at most 1e-10 in float64 and 1e-4 in float32. `round-off`: at most 1e-10 in float64, more than
+    1e-4 in float32. `approximate`: above 1e-10 but under 0.05 in float64. `broken`: 0.05 and above. `vacuous`: the
+    output does not change with the input. The model is left as it was: parameters, buffers, mode, gradients and the
+    random state.
+
+    Args:
+        model: any callable; called as `model(*inputs)`, or `model(**inputs)` for a dict.
+        symmetry: what to check; `Symmetry.from_functions` where no group object exists.
+        inputs: a tensor, array or graph object (one argument), a tuple of arguments, or a dict of keyword arguments.
+        n_elements: how many group elements to draw, over all parts of the group.
+        radius: scale of drawn translations; the group's own by default.
+        thresholds: where the words change.
+        risks: also measure other parameters, the other mode, one training step, far and degenerate inputs.
+        locate: also look for the first submodule that breaks.
+        stochastic: judge with the random numbers of the model held fixed.
+        axioms: first prove that the two transformations are actions of the group.
+        seconds: stop measuring further circumstances after this time.
+
+    Raises:
+        ValueError: one line, where the check cannot be made (the model raises or returns NaN, the transformation is
+            not a group action, the inputs hold NaN or nothing).
+    """
+    start = time.perf_counter()
+    if not isinstance(symmetry, Symmetry):
+        raise TypeError(f"symmetry: an erlangen.Symmetry is needed, got {type(symmetry).__name__}")
+    options = {
+        "n_elements": n_elements,
+        "radius": radius,
+        "seed": seed,
+        "thresholds": thresholds,
+        "risks": risks,
+        "locate": locate,
+        "stochastic": stochastic,
+        "axioms": axioms,
+        "seconds": seconds,
+    }
+    with isolate.random_state_kept():
+        isolate.seed_everything(seed)
+        args = inputs if isinstance(inputs, tuple) and not hasattr(inputs, "_fields") else (inputs,)
+        symmetry = symmetry.resolved(args)
+        session = open_session(model, symmetry, inputs)
+        try:
+            result = _examine(
+                session, n_elements, radius, seed, thresholds, risks, locate, stochastic, axioms, start + seconds
+            )
+        finally:
+            session.close()
+    result.seconds = time.perf_counter() - start
+    result.calls = sum(r.calls for r in session.runners.values())
+    result._again = lambda: check(model, symmetry, inputs, **options)  # type: ignore[arg-type]
+    return result
+
+
+def _examine(
+    session: Session,
+    n_elements: int,
+    radius: float | None,
+    seed: int,
+    limits: Thresholds,
+    risks: bool,
+    locate: bool,
+    stochastic: bool,
+    axioms: bool,
+    deadline: float,
+) -> CheckResult:
+    symmetry, args = session.symmetry, session.args
+    notes = list(session.notes)
+    if axioms:
+        notes += check_actions(symmetry, args, session.outputs[session.main_name], seed=seed)
+    per_call = max((r.seconds / max(r.calls, 1) for r in session.runners.values()), default=0.0)
+    left = max(deadline - time.perf_counter(), 0.1)
+    count = n_elements if per_call * 8 * n_elements < left else max(3, int(left / (8 * per_call)))
+    draws = draw_elements(symmetry, torch.Generator().manual_seed(seed), count, radius=radius)
+    held = seed if stochastic else None
+    measured = {name: measure(runner, symmetry, args, draws, seed=held) for name, runner in session.runners.items()}
+    main = measured[session.main_name]
+    error = {name: m.worst for name, m in measured.items()}
+    floor = noise_floor(session.main, args, seed=seed)
+    verdict = judge(error.get("float64"), error.get("float32"), limits, floor32=floor)
+    lifted = _lifted(session, draws, held)
+    blind = why_vacuous(session.main, args, main.output, seed=seed, low=_low(measured))
+    if blind is not None:
+        verdict = "vacuous"
+        notes.append(blind if not session.random else f"{blind}, once its random numbers are held fixed")
+    same_noise = None
+    if session.random:
+        same_noise = measure(session.main, symmetry, args, draws, seed=seed).worst
+        notes.append(
+            f"random: two calls on the same input differ by {session.random_size:.0e}; with the random numbers held "
+            f"fixed the error is {same_noise:.0e}"
+        )
+    result = CheckResult(
+        verdict=verdict,
+        symmetry=symmetry,
+        error=error,
+        parts=main.parts(),
+        worst=_worst(symmetry, main, args),
+        curve=main.curve(),
+        random=session.random,
+        error_same_noise=same_noise,
+        islands=session.islands,
+        error_lifted=lifted,
+        notes=notes,
+        not_in_group=_missing_parts(symmetry),
+    )
+    _precision_notes(result, session, floor, limits)
+    if locate and verdict in ("broken", "approximate") and time.perf_counter() < deadline:
+        result.first_breaking = first_breaking(session, result, main, seed=seed)
+    result.causes = name_causes(session, result, main, seed=seed)
+    if risks:
+        scenarios = Scenarios(session, draws, limits, verdict, seed=seed, deadline=deadline)
+        scenarios.run_all()
+        result.risks, result.scenarios = scenarios.risks, scenarios.errors
+        if scenarios.skipped:
+            result.notes.append(f"not measured: {', '.join(scenarios.skipped)}")
+    return result
+
+
+def _low(measured: dict[str, Measured]) -> Any:
+    return measured["float32"].output if len(measured) == 2 else None
+
+
+def _lifted(session: Session, draws: list[Any], held: int | None) -> float | None:
+    """The error in float64 with every inner cast to float32 undone, where there are such casts."""
+    if not session.islands and "float64" in session.runners:
+        return None
+    if session.numpy:
+        return None
+    runner = None
+    try:
+        runner = session.start("float64", lift=True)
+        return None if runner is None else measure(runner, session.symmetry, session.args, draws, seed=held).worst
+    except Exception:  # an operator that cannot be lifted: then there is no such number
+        return None
+    finally:
+        session.outputs.pop("lifted", None)
+        if runner is not None:
+            runner.close()
+
+
+def _worst(symmetry: Symmetry, main: Measured, args: tuple[Any, ...]) -> Worst | None:
+    draw = main.worst_draw
+    if draw is None:
+        return None
+    moved = move_input(symmetry, draw.g, args, torch.float64)
+    x, gx = (args[0], moved[0]) if len(args) == 1 else (args, moved)
+    return Worst(draw.g, x, gx, draw.label, main.worst, main.output)
+
+
+def _missing_parts(symmetry: Symmetry) -> list[str]:
+    """Parts that a reader may expect beside the ones the group has."""
+    names = part_names(symmetry.group)
+    return ["reflections"] if "rotations" in names and "reflections" not in names else []
+
+
+def _precision_notes(result: CheckResult, session: Session, floor: float, limits: Thresholds) -> None:
+    e64 = result.error.get("float64")
+    if session.islands and e64 is not None:
+        where = ", ".join(session.islands[:3])
+        text = f"float32 island in {where}: part of the float64 run is computed in float32"
+        if result.error_lifted is not None:
+            text += f"; with it lifted the float64 error is {result.error_lifted:.0e}"
+        result.notes.append(text)
+    if e64 is not None and limits.exact64 < e64 <= max(1e3 * floor, 0.0) and e64 < 1e-6 and not math.isinf(e64):
+        result.notes.append("the float64 error is near the rounding floor of this computation: it is ill-conditioned")
+    if getattr(session.symmetry.input_action, "exact", True) is False:
+        result.notes.append("the action resamples: for elements off the grid, interpolation is part of the error")

@@ -1,0 +1,139 @@
+"""The error of a symmetry: worst `‖f(g·x) − g·f(x)‖ / ‖g·f(x)‖` over drawn elements, in one precision."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from erlangen.groups.symmetry import Symmetry
+from erlangen.testing import leaves
+from erlangen.testing.elements import Draw
+from erlangen.testing.runner import CheckError, Runner, first_line, relative_error
+
+
+@dataclass
+class Measured:
+    """Errors per element, the plain output, and what went wrong on transformed inputs."""
+
+    draws: list[Draw]
+    errors: list[float]
+    output: Any
+    scale: float
+    failures: list[str] = field(default_factory=list)
+
+    @property
+    def worst(self) -> float:
+        return max(self.errors, default=0.0)
+
+    @property
+    def worst_draw(self) -> Draw | None:
+        if not self.draws:
+            return None
+        return self.draws[max(range(len(self.errors)), key=lambda i: self.errors[i])]
+
+    def parts(self) -> dict[str, float]:
+        found: dict[str, float] = {}
+        for draw, error in zip(self.draws, self.errors, strict=True):
+            found[draw.part] = max(found.get(draw.part, 0.0), error)
+        return found
+
+    def curve(self) -> list[tuple[float, float]]:
+        pairs = zip(self.draws, self.errors, strict=True)
+        return sorted((d.distance, e) for d, e in pairs if d.distance == d.distance)
+
+
+def move_input(symmetry: Symmetry, g: Any, args: tuple[Any, ...], dtype: torch.dtype) -> tuple[Any, ...]:
+    """`g·x`, computed in float64 and rounded to `dtype`, so that only the model's own rounding is measured."""
+    try:
+        return leaves.cast(symmetry.act_input(g, leaves.cast(args, torch.float64)), dtype)
+    except CheckError:
+        raise
+    except Exception as error:
+        raise CheckError(f"input: the action of {symmetry.group} on the inputs failed: {first_line(error)}") from error
+
+
+def move_output(symmetry: Symmetry, g: Any, out: Any) -> Any:
+    """`g·f(x)` in float64."""
+    try:
+        return symmetry.act_output(g, leaves.cast(out, torch.float64))
+    except CheckError:
+        raise
+    except Exception as error:
+        raise CheckError(f"output: the action of {symmetry.group} on the output failed: {first_line(error)}") from error
+
+
+def compare(symmetry: Symmetry, g: Any, moved_out: Any, out: Any, *, floor: float = 0.0) -> float:
+    """The relative error between `f(g·x)` and `g·f(x)`, over the valid pixels where the action has a mask."""
+    target = move_output(symmetry, g, out)
+    got = moved_out
+    mask = _mask(symmetry, g, out)
+    if mask is not None and isinstance(target, Tensor) and isinstance(got, Tensor) and got.shape == target.shape:
+        with contextlib.suppress(RuntimeError):
+            weight = torch.broadcast_to(mask, target.shape)
+            got, target = got[weight], target[weight]
+    return relative_error(leaves.stacked(got), leaves.stacked(target), floor=floor)
+
+
+def _mask(symmetry: Symmetry, g: Any, out: Any) -> Tensor | None:
+    if symmetry.is_user_written:
+        return None
+    with contextlib.suppress(Exception):
+        mask = symmetry.output_action.valid_mask(g, out)
+        return mask if isinstance(mask, Tensor) and bool(mask.any()) else None
+    return None
+
+
+def measure(
+    runner: Runner,
+    symmetry: Symmetry,
+    args: tuple[Any, ...],
+    draws: list[Draw],
+    *,
+    seed: int | None = None,
+    floor: float = 0.0,
+) -> Measured:
+    """Call the model on `x` and on every `g·x`; `seed` holds its random numbers fixed (common random numbers)."""
+    base = leaves.cast(args, runner.dtype)
+    out = runner(base, seed=seed)
+    errors, failures = [], []
+    scale = float(leaves.stacked(out).norm())
+    for draw in draws:
+        moved = move_input(symmetry, draw.g, base, runner.dtype)
+        try:
+            moved_out = runner(moved, seed=seed)
+        except CheckError:
+            raise
+        except Exception as error:
+            failures.append(first_line(error))
+            errors.append(float("inf"))
+            continue
+        errors.append(compare(symmetry, draw.g, moved_out, out, floor=floor))
+    return Measured(draws, errors, out, scale, failures)
+
+
+def noise_floor(runner: Runner, args: tuple[Any, ...], *, seed: int = 0, repeats: int = 4) -> float:
+    """How far the output moves, relatively, when every input number moves by about one rounding step."""
+    base = leaves.cast(args, runner.dtype)
+    out = leaves.stacked(runner(base, seed=seed))
+    scale = float(out.norm())
+    if scale == 0:
+        return 0.0
+    generator = torch.Generator().manual_seed(seed)
+    epsilon = torch.finfo(runner.dtype).eps
+    worst = 0.0
+
+    def jitter(leaf: Any) -> Any:
+        if not leaf.is_floating_point():
+            return leaf
+        step = torch.randn(leaf.shape, generator=generator, dtype=torch.float64).to(leaf.dtype)
+        return leaf + leaf.abs().clamp_min(1e-30) * epsilon * step
+
+    for _ in range(repeats):
+        moved = leaves.stacked(runner(leaves.map_leaves(jitter, base), seed=seed))
+        if moved.shape == out.shape and bool(torch.isfinite(moved).all()):
+            worst = max(worst, float((moved - out).norm()) / scale)
+    return worst

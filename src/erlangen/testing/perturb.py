@@ -1,0 +1,161 @@
+"""Circumstances that may change a verdict: other parameters, another mode, a training step, other inputs."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from erlangen.groups.symmetry import Symmetry
+from erlangen.testing import isolate, leaves
+from erlangen.testing.runner import Runner
+
+FAR = 1e4
+SPECIAL = ("tied inputs", "duplicated rows", "collinear inputs", "zero inputs")
+
+
+def perturb_weights(runner: Runner, args: tuple[Any, ...], generator: torch.Generator) -> bool:
+    """Move every parameter, the running statistics and all-zero buffers; False where there is nothing to move.
+
+    Constants that belong to the layer (a filter basis, Clebsch-Gordan coefficients) are no special initialisation:
+    only buffers that training changes, and buffers that are still zero, are moved.
+    """
+    moved = False
+    statistics = changing_buffers(runner, args)
+    with torch.no_grad():
+        for root in runner.modules:
+            for parameter in root.parameters():
+                if parameter.is_floating_point() and parameter.numel():
+                    rms = float(parameter.pow(2).mean().sqrt())
+                    parameter.add_(_noise(parameter, generator) * (0.2 * rms if rms > 0 else 0.2))
+                    moved = True
+            for name, buffer in root.named_buffers():
+                if not buffer.is_floating_point() or not buffer.numel():
+                    continue
+                if bool((buffer > 0).all()) and name in statistics:
+                    buffer.mul_(torch.exp(0.3 * _noise(buffer, generator)))
+                    moved = True
+                elif name in statistics or not bool(buffer.any()):
+                    buffer.add_(0.2 * _noise(buffer, generator))
+                    moved = True
+    return moved
+
+
+def _noise(like: Tensor, generator: torch.Generator) -> Tensor:
+    return torch.randn(like.shape, generator=generator, dtype=torch.float64).to(like)
+
+
+def changing_buffers(runner: Runner, args: tuple[Any, ...]) -> set[str]:
+    """Names of the buffers that one forward pass in training mode changes."""
+    snapshot = isolate.Snapshot(runner.modules)
+    before = {n: b.detach().clone() for root in runner.modules for n, b in root.named_buffers()}
+    for root in runner.modules:
+        root.train()
+    try:
+        runner(leaves.cast(args, runner.dtype), seed=0)
+    except Exception:  # a model that cannot run in training mode changes nothing
+        snapshot.restore()
+        return set()
+    after = {n: b.detach().clone() for root in runner.modules for n, b in root.named_buffers()}
+    snapshot.restore()
+    return {n for n in before if n in after and not torch.equal(before[n], after[n])}
+
+
+def other_mode(runner: Runner) -> str:
+    """Flip train and eval; the name of the mode now in force."""
+    training = any(m.training for root in runner.modules for m in root.modules())
+    for root in runner.modules:
+        root.train(not training)
+    return "eval" if training else "train"
+
+
+def optimizer_step(runner: Runner, args: tuple[Any, ...], generator: torch.Generator) -> bool:
+    """One step in training mode on a random linear loss of the output, then the given mode again."""
+    parameters = [p for root in runner.modules for p in root.parameters() if p.is_floating_point() and p.requires_grad]
+    if not parameters:
+        return False
+    modes = [(m, m.training) for root in runner.modules for m in root.modules()]
+    for root in runner.modules:
+        root.train()
+    try:
+        with torch.enable_grad():
+            out = runner(leaves.cast(args, runner.dtype), seed=0, grad=True)
+            terms = [t for t in _graph_leaves(out) if t.requires_grad]
+            if not terms:
+                return False
+            loss = sum(((t - 1.0 - _noise(t, generator)) ** 2).mean() for t in terms)
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)  # type: ignore[arg-type]
+    finally:
+        for module, training in modes:
+            module.training = training
+    with torch.no_grad():
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            if gradient is None or not bool(torch.isfinite(gradient).all()):
+                continue
+            size = max(float(parameter.norm()), 0.1 * parameter.numel() ** 0.5)
+            length = float(gradient.norm())
+            if length > 0:
+                parameter.sub_(gradient * (0.1 * size / length))
+    return True
+
+
+def _graph_leaves(value: Any) -> list[Tensor]:
+    found: list[Tensor] = []
+    leaves.map_leaves(lambda t: found.append(t) or t, value)
+    return [t for t in found if isinstance(t, Tensor) and t.is_floating_point()]
+
+
+def far_inputs(symmetry: Symmetry, args: tuple[Any, ...], generator: torch.Generator) -> tuple[Any, ...] | None:
+    """The inputs moved 1e4 away by the group's own translations; None where the group has none."""
+    parts = getattr(symmetry.group, "parts", None)
+    table = parts() if parts is not None else {}
+    if "translations" not in table:
+        return None
+    g = table["translations"]((), generator=generator, dtype=torch.float64, radius=FAR)
+    return symmetry.act_input(g, leaves.cast(args, torch.float64))
+
+
+def special_inputs(args: tuple[Any, ...]) -> dict[str, tuple[Any, ...]]:
+    """Tied, duplicated, flat and zero versions of the inputs (floating leaves only)."""
+    base = leaves.cast(args, torch.float64)
+
+    def each(change: Callable[[Tensor], Tensor]) -> tuple[Any, ...]:
+        return leaves.map_leaves(lambda t: change(t) if t.is_floating_point() and t.dim() else t, base)
+
+    def tied(t: Tensor) -> Tensor:
+        spread = float(t.std()) if t.numel() > 1 else 1.0
+        return torch.round(t / spread) * spread if spread > 0 else t
+
+    def duplicated(t: Tensor) -> Tensor:
+        if t.dim() < 2 or t.shape[-2] < 2:
+            return t
+        clone = t.clone()
+        half = t.shape[-2] // 2
+        clone[..., half : 2 * half, :] = t[..., :half, :]
+        return clone
+
+    def flat(t: Tensor) -> Tensor:
+        clone = t.clone()
+        if t.dim() >= 2 and t.shape[-1] <= 8:
+            clone[..., 1:] = 0
+        return clone
+
+    changes = (tied, duplicated, flat, torch.zeros_like)
+    return {name: each(change) for name, change in zip(SPECIAL, changes, strict=True)}
+
+
+def clone_runner(runner: Runner) -> Runner:
+    """A second private instance with the same weights."""
+    twin = copy.copy(runner)
+    twin.model = isolate.private_copy(runner.model)
+    twin.modules = isolate.modules_behind(twin.model)
+    twin.reset = isolate.Snapshot(twin.modules) if runner.reset is not None else None
+    twin.borrowed = None
+    return twin
+
+
+def has_modules(runner: Runner) -> bool:
+    return any(isinstance(m, nn.Module) for m in runner.modules)

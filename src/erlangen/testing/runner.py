@@ -1,0 +1,146 @@
+"""Call a model in one precision: private, seeded, on fresh inputs, with its outputs as tensors."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from erlangen.groups.symmetry import Symmetry
+from erlangen.testing import isolate, leaves
+from erlangen.testing.precision import LiftIslands
+
+
+class CheckError(ValueError):
+    """The check cannot be made: the message is one line that names what is wrong and the way out."""
+
+
+def first_line(error: BaseException) -> str:
+    text = str(error).strip().split("\n")[0]
+    return f"{type(error).__name__}: {text}"[:300]
+
+
+class Runner:
+    """One private instance of the model in one precision."""
+
+    def __init__(self, model: Any, dtype: torch.dtype, *, keyword: bool, numpy: bool, lift: bool = False) -> None:
+        self.dtype, self.keyword, self.numpy, self.lift = dtype, keyword, numpy, lift
+        self.borrowed: isolate.Snapshot | None = None
+        try:
+            self.model = isolate.private_copy(model)
+        except Exception:  # a model that cannot be copied is used in place and restored by `close`
+            self.model = model
+            self.borrowed = isolate.Snapshot(isolate.modules_behind(model))
+        self.modules = isolate.modules_behind(self.model)
+        isolate.to_precision(self.modules, dtype)
+        self.reset: isolate.Snapshot | None = None
+        self.calls = 0
+        self.seconds = 0.0
+
+    def close(self) -> None:
+        if self.borrowed is not None:
+            self.borrowed.restore()
+
+    def keep_state(self) -> None:
+        """From now on every call starts from the present state (for models that remember earlier calls)."""
+        self.reset = isolate.Snapshot(self.modules)
+
+    @property
+    def device(self) -> torch.device:
+        for module in self.modules:
+            for tensor in [*module.parameters(), *module.buffers()]:
+                return tensor.device
+        return torch.device("cpu")
+
+    def __call__(self, args: tuple[Any, ...], *, seed: int | None = None, grad: bool = False) -> Any:
+        if self.reset is not None:
+            self.reset.restore()
+        if seed is not None:
+            isolate.seed_everything(seed)
+        given = leaves.to_device(leaves.fresh(args), self.device)
+        if self.numpy:
+            given = leaves.to_numpy(given)
+        start = time.perf_counter()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(isolate.functions_in_precision(self.model, self.dtype))
+            if self.lift:
+                stack.enter_context(LiftIslands())
+            if not grad:
+                stack.enter_context(torch.no_grad())
+            out = self._call(given, grad)
+        self.seconds += time.perf_counter() - start
+        self.calls += 1
+        if out is None:
+            raise CheckError("model: returned None; return tensors, arrays or numbers")
+        out = leaves.to_tensors(out)
+        return out if grad else leaves.to_device(out, torch.device("cpu"))
+
+    def _call(self, given: tuple[Any, ...], grad: bool) -> Any:
+        try:
+            return self.model(**given[0]) if self.keyword else self.model(*given)
+        except RuntimeError as error:  # a model that differentiates its own output (forces) needs autograd
+            if grad or not _wants_autograd(error):
+                raise
+        given = leaves.fresh(given)
+        with torch.enable_grad():
+            return self.model(**given[0]) if self.keyword else self.model(*given)
+
+
+def _wants_autograd(error: RuntimeError) -> bool:
+    text = str(error)
+    return "does not require grad" in text or "not have been used in the graph" in text
+
+
+def normalise_inputs(model: Any, symmetry: Symmetry, inputs: Any) -> tuple[tuple[Any, ...], bool]:
+    """The tuple of arguments, and whether the one dict in it is meant as keyword arguments."""
+    if isinstance(inputs, tuple) and not hasattr(inputs, "_fields"):
+        args = inputs
+    elif isinstance(inputs, list) and symmetry.takes_many:
+        args = tuple(inputs)
+    else:
+        args = (inputs,)
+    if not args:
+        raise CheckError("inputs: an empty tuple; give at least one argument for the model")
+    keyword = isinstance(inputs, dict) and _accepts_keywords(model, list(inputs))
+    for path, tensor in leaves.tensors_of(_numeric(args), "inputs"):
+        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+            raise CheckError(f"{path}: contains NaN or infinity; give finite inputs")
+    if not any(t.numel() for _, t in leaves.tensors_of(_numeric(args), "inputs")):
+        raise CheckError("inputs: no numbers in them (every tensor is empty); give at least one sample")
+    return args, keyword
+
+
+def _numeric(value: Any) -> Any:
+    """Only the tensors and arrays of the arguments."""
+    kept: list[Any] = []
+    leaves.map_leaves(lambda leaf: kept.append(leaf) or leaf, value)
+    return tuple(kept)
+
+
+def _accepts_keywords(model: Any, names: list[str]) -> bool:
+    target = model.forward if isinstance(model, nn.Module) else model
+    try:
+        parameters = inspect.signature(target).parameters.values()
+    except (TypeError, ValueError):
+        return True
+    if any(p.kind is inspect.Parameter.VAR_KEYWORD for p in parameters):
+        return True
+    return set(names) <= {p.name for p in parameters}
+
+
+def relative_error(left: Tensor, right: Tensor, *, floor: float = 0.0) -> float:
+    """`‖left − right‖ / ‖right‖` with the denominator at least `floor`; infinite where only one side is finite."""
+    if left.shape != right.shape:
+        return float("inf")
+    if not bool(torch.isfinite(left).all()) or not bool(torch.isfinite(right).all()):
+        same = torch.equal(torch.nan_to_num(left), torch.nan_to_num(right)) and torch.equal(left.isnan(), right.isnan())
+        return 0.0 if same else float("inf")
+    difference = float((left - right).norm())
+    scale = max(float(right.norm()), floor)
+    if difference == 0.0:
+        return 0.0
+    return difference / scale if scale > 0 else float("inf")

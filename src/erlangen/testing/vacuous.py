@@ -1,0 +1,78 @@
+"""Recognise an output that says nothing: constant, blind to its input, or made of rounding noise."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from erlangen.testing import leaves
+from erlangen.testing.runner import Runner
+
+BEYOND_ROUNDING = 1e-12
+
+
+def other_inputs(args: tuple[Any, ...], generator: torch.Generator) -> list[tuple[Any, ...]]:
+    """Inputs of the same kind but with other values, on several scales."""
+
+    def drawn(scale: float, fresh: bool) -> tuple[Any, ...]:
+        def one(leaf: Any) -> Any:
+            if leaf.is_floating_point():
+                spread = float(leaf.std()) if leaf.numel() > 1 else 0.0
+                spread = spread if spread > 0 else max(float(leaf.abs().max()), 1.0) if leaf.numel() else 1.0
+                noise = torch.randn(leaf.shape, generator=generator, dtype=torch.float64).to(leaf.dtype)
+                if fresh and leaf.numel() and float(leaf.min()) >= 0:
+                    return noise.abs() * spread * scale
+                return (noise * spread if fresh else leaf + 0.3 * noise * spread) * scale
+            return _shuffled(leaf, generator)
+
+        return leaves.map_leaves(one, args)
+
+    return [drawn(1.0, False), drawn(1.0, True), drawn(3.0, True), drawn(0.1, True), drawn(30.0, True)]
+
+
+def _shuffled(leaf: Tensor, generator: torch.Generator) -> Tensor:
+    """Integers and masks drawn anew from the values that occur; edge lists (two rows of indices) are left alone."""
+    if leaf.dtype == torch.bool or leaf.is_complex() or (leaf.dim() == 2 and leaf.shape[0] == 2):
+        return leaf
+    values = torch.unique(leaf)
+    if values.numel() < 2:
+        return leaf
+    pick = torch.randint(values.numel(), leaf.shape, generator=generator)
+    return values[pick]
+
+
+def why_vacuous(
+    runner: Runner, args: tuple[Any, ...], output: Any, *, seed: int, low: Any = None, low_epsilon_ratio: float = 1e6
+) -> str | None:
+    """Words for why the output is vacuous, or None. `low` is the output in float32, where the model runs in both."""
+    base = leaves.stacked(output)
+    if base.numel() == 0:
+        return "the output has no numbers in it"
+    scale = float(base.norm())
+    if low is not None:
+        rounded = leaves.stacked(low)
+        low_scale = float(rounded.norm()) if rounded.shape == base.shape else 0.0
+        if low_scale > 0 and scale * low_epsilon_ratio < low_scale and low_scale < 1e-2:
+            return "the output is rounding noise: it shrinks with the machine precision"
+    generator = torch.Generator().manual_seed(seed)
+    tolerance = BEYOND_ROUNDING if runner.dtype == torch.float64 else 3e-6
+    reference = leaves.stacked(runner(leaves.cast(args, runner.dtype), seed=seed))
+    ran = False
+    for other in other_inputs(leaves.cast(args, torch.float64), generator):
+        try:
+            out = leaves.stacked(runner(leaves.cast(other, runner.dtype), seed=seed))
+        except Exception:  # the model may refuse made-up inputs; the next kind may pass
+            continue
+        ran = True
+        if out.shape != reference.shape:
+            return None
+        moved = float(torch.nan_to_num(out - reference).norm())
+        if moved > tolerance * max(float(reference.norm()), float(torch.nan_to_num(out).norm())):
+            return None
+    if not ran:
+        return None
+    if scale == 0.0:
+        return "the output is zero for every input tried"
+    return "the output is the same for every input tried (constant, or blind to its input)"
