@@ -43,7 +43,7 @@ def draw_normal(
 ) -> Tensor:
     """Standard normal numbers in float64, drawn where the generator lives: one seed, one draw in every precision."""
     source = generator.device if generator is not None else torch.device("cpu")
-    drawn = torch.randn(*shape, generator=generator, dtype=torch.float64, device=source)
+    drawn = torch.randn(tuple(shape), generator=generator, dtype=torch.float64, device=source)
     return drawn.to(device) if device is not None else drawn
 
 
@@ -52,7 +52,7 @@ def draw_uniform(
 ) -> Tensor:
     """Numbers uniform in [0, 1), in float64, drawn where the generator lives."""
     source = generator.device if generator is not None else torch.device("cpu")
-    drawn = torch.rand(*shape, generator=generator, dtype=torch.float64, device=source)
+    drawn = torch.rand(tuple(shape), generator=generator, dtype=torch.float64, device=source)
     return drawn.to(device) if device is not None else drawn
 
 
