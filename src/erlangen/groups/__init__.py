@@ -22,11 +22,18 @@ _PUBLIC = {
     "Translation": f"{_HERE}.affine:Translation",
     "Scaling": f"{_HERE}.affine:Scaling",
     "Product": f"{_HERE}.product:Product",
+    "Rep": f"{_HERE}.representations:Rep",
+    "Irreps": f"{_HERE}.irreps:Irreps",
+    "irrep": f"{_HERE}.irreps:irrep",
+    "inclusion": f"{_HERE}.subgroups:inclusion",
+    "character_product": f"{_HERE}.subgroups:character_product",
+    "spherical_harmonics": f"{_HERE}.harmonics:spherical_harmonics",
+    "wigner_D": f"{_HERE}.harmonics:wigner_D",
     "parse": f"{_HERE}.names:parse",
     "actions": f"{_HERE}.actions",
     "symmetry": f"{_HERE}.symmetry",
     "Symmetry": f"{_HERE}.symmetry:Symmetry",
 }
-__all__ = sorted(_PUBLIC)  # noqa: PLE0605
+__all__ = sorted(_PUBLIC)
 
 __getattr__, __dir__ = lazy_attributes(__name__, _PUBLIC)

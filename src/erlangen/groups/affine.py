@@ -61,7 +61,12 @@ class Euclidean(LieGroup):
         return homogeneous(back, -(back @ g[..., : self.n, self.n, None])[..., 0])
 
     def _draw(
-        self, batch: Batch, linear: Tensor | None, radius: float | None, generator: torch.Generator | None, device: Device
+        self,
+        batch: Batch,
+        linear: Tensor | None,
+        radius: float | None,
+        generator: torch.Generator | None,
+        device: Device,
     ) -> Tensor:
         shift = (1.0 if radius is None else radius) * draw_normal((*as_batch(batch), self.n), generator, device)
         if linear is None:

@@ -278,4 +278,3 @@ class LieGroup(Group):
         if count == 0:
             return first
         return map_elem(lambda a, b: torch.cat([a, b.to(a)]), first, self.exp(v))
-

@@ -165,7 +165,7 @@ class SO(LieGroup):
         return f"rotation {math.degrees(float(rotation_angle(g))):.3g}°"
 
 
-class O(SO):
+class O(SO):  # noqa: E742
     """O(n): rotations and reflections of R^n. Element: `[n, n]`. Distance is ‖g - h‖_F, bi-invariant and finite."""
 
     is_connected = False
@@ -242,4 +242,3 @@ class O(SO):
         flip[0] = -1.0
         rest = SO.label(self, g * flip)
         return f"flip {rest}"
-

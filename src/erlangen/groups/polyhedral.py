@@ -42,13 +42,13 @@ _GENERATORS: dict[str, tuple[list[Tensor], int]] = {
 }
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _matrices(name: str) -> Tensor:
     generators, order = _GENERATORS[name]
     return _closure(generators, order)
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _table(name: str) -> Tensor:
     m = _matrices(name)
     products = m[:, None] @ m[None, :]

@@ -22,6 +22,6 @@ _PUBLIC = {
     "orbit_batch": f"{_HERE}.orbits:orbit_batch",
     "rot90_batch": f"{_HERE}.orbits:rot90_batch",
 }
-__all__ = sorted(_PUBLIC)  # noqa: PLE0605
+__all__ = sorted(_PUBLIC)
 
 __getattr__, __dir__ = lazy_attributes(__name__, _PUBLIC)
