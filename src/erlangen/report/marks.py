@@ -1,0 +1,51 @@
+"""How a verdict looks: an icon whose shape differs, a word, and a colour; never a colour alone."""
+
+from erlangen.report.wording import escape
+
+WORDS = {
+    "fail": "fail",
+    "warn": "warning",
+    "inconclusive": "inconclusive",
+    "pass": "pass",
+    "info": "for information",
+    "not_applicable": "not applicable",
+    "exact": "exact",
+    "round-off": "round-off",
+    "approximate": "approximate",
+    "broken": "broken",
+    "vacuous": "vacuous",
+}
+_LOOKS = {"exact": "pass", "round-off": "pass", "approximate": "warn", "broken": "fail", "vacuous": "fail"}
+
+SYMBOLS = """<svg width="0" height="0" class="defs" aria-hidden="true"><defs>
+<symbol id="i-fail" viewBox="0 0 16 16"><path d="M5.2.8h5.6l4.4 4.4v5.6l-4.4 4.4H5.2L.8 10.8V5.2z" fill="currentColor"/>\
+<path d="M5.3 5.3l5.4 5.4M10.7 5.3l-5.4 5.4" class="cut"/></symbol>
+<symbol id="i-warn" viewBox="0 0 16 16"><path d="M8 1l7.4 13.6H.6z" fill="currentColor"/><path d="M8 6v4M8 12v.6" class="cut"/></symbol>
+<symbol id="i-inconclusive" viewBox="0 0 16 16"><circle cx="8" cy="8" r="6.7" fill="none" stroke="currentColor" \
+stroke-width="1.6" stroke-dasharray="3.2 1.6"/><path d="M5.9 6.3c0-2.7 4.3-2.7 4.3 0 0 1.6-2.1 1.5-2.1 3.3M8.1 11.6v.6" class="line"/></symbol>
+<symbol id="i-pass" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7.4" fill="currentColor"/><path d="M4.6 8.3l2.4 2.4 4.5-5.1" class="cut"/></symbol>
+<symbol id="i-info" viewBox="0 0 16 16"><rect x="1.2" y="1.2" width="13.6" height="13.6" rx="3" fill="none" \
+stroke="currentColor" stroke-width="1.4"/><path d="M8 7.2v4.2M8 4.4v.6" class="line"/></symbol>
+<symbol id="i-not_applicable" viewBox="0 0 16 16"><circle cx="8" cy="8" r="6.8" fill="none" stroke="currentColor" \
+stroke-width="1.4"/><path d="M4.8 8h6.4" class="line"/></symbol>
+</defs></svg>"""
+
+
+def look_of(verdict: str) -> str:
+    """The one of the six looks that a verdict of an audit or of a check wears."""
+    base = verdict.split("(")[0].strip()
+    look = _LOOKS.get(base, base)
+    return look if look in WORDS and look not in _LOOKS else "info"
+
+
+def icon(verdict: str) -> str:
+    look = look_of(verdict)
+    return (
+        f'<svg class="icon" viewBox="0 0 16 16" width="16" height="16" aria-hidden="true"><use href="#i-{look}"/></svg>'
+    )
+
+
+def badge(verdict: str) -> str:
+    """Icon and word in the verdict's colour."""
+    word = WORDS.get(verdict, verdict)
+    return f'<span class="badge v-{look_of(verdict)}">{icon(verdict)}<span>{escape(word)}</span></span>'
