@@ -1,1 +1,17 @@
-""""""
+"""Using a representation: embeddings on disk and search over them."""
+
+from erlangen._lazy import lazy_attributes
+
+_PUBLIC = {
+    "embed": "erlangen.deploy.embedding:embed",
+    "open_embeddings": "erlangen.deploy.embedding:open_embeddings",
+    "embedding_space": "erlangen.deploy.embedding:embedding_space",
+    "Index": "erlangen.deploy.index:Index",
+    "ExactIndex": "erlangen.deploy.exact:ExactIndex",
+    "FaissIndex": "erlangen.deploy.faiss_engine:FaissIndex",
+    "SearchResult": "erlangen.deploy.index:SearchResult",
+    "SpaceInfo": "erlangen.deploy.space:SpaceInfo",
+}
+__all__ = sorted(_PUBLIC)
+
+__getattr__, __dir__ = lazy_attributes(__name__, _PUBLIC)
