@@ -1,0 +1,67 @@
+"""What an audit may take, and the plan that is checked against it before anything is computed."""
+
+import re
+from dataclasses import dataclass
+
+UNITS = {"": 1, "B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+class PlanError(ValueError):
+    """The plan does not fit the budget; the message names the probe and the cheaper option."""
+
+
+def parse_bytes(size: str | int) -> int:
+    """`"2GiB"`, `"500 MB"` or a number of bytes."""
+    match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", str(size))
+    if match is None or match[2].upper() not in UNITS:
+        raise ValueError(f"ram: {size!r} is no size; write bytes or a number with KiB, MiB, GiB, KB, MB or GB")
+    return int(float(match[1]) * UNITS[match[2].upper()])
+
+
+@dataclass(frozen=True)
+class Budget:
+    """Limits of one audit.
+
+    `seconds`: probes that have not started by then are left out and say so. `ram`: bytes that the statistics (not the
+    model) may hold. `samples`: rows looked at. `orbit_samples`: rows that are moved by every group element.
+    """
+
+    seconds: float = 120.0
+    ram: str | int = "1GiB"
+    samples: int = 10_000
+    orbit_samples: int = 512
+
+    def __post_init__(self) -> None:
+        if self.samples < 4 or self.orbit_samples < 4:
+            raise ValueError(f"samples, orbit_samples: {self.samples}, {self.orbit_samples}; both must be at least 4")
+        if not self.seconds > 0:
+            raise ValueError(f"seconds: {self.seconds}; must be positive")
+        parse_bytes(self.ram)
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What one probe asks for: bytes held beyond the shared samples, samples moved, and how to get by with less."""
+
+    nbytes: int = 0
+    labels: bool = False
+    orbit: bool = False
+    classifier: bool = False
+    cheaper: str = "Budget(samples=...) with fewer samples"
+
+
+def check_plan(shared: int, needs: dict[str, Needs], budget: Budget) -> int:
+    """The bytes the plan will hold; raises `PlanError` if that is over the budget."""
+    limit = parse_bytes(budget.ram)
+    if shared > limit:
+        raise PlanError(
+            f"budget: the activations of {budget.samples} samples take {shared:,} bytes of the {limit:,} allowed; "
+            f"use Budget(samples={max(4, int(budget.samples * limit / shared * 0.8))}) or fewer layers"
+        )
+    for name, need in needs.items():
+        if shared + need.nbytes > limit:
+            raise PlanError(
+                f"probes: {name!r} needs {need.nbytes:,} bytes beside {shared:,} of shared samples, more than the "
+                f"{limit:,} of the budget; cheaper: {need.cheaper}"
+            )
+    return shared + max((n.nbytes for n in needs.values()), default=0)

@@ -1,0 +1,221 @@
+"""Accuracy when the inputs are moved, and which classes the symmetry merges, in words."""
+
+import dataclasses
+
+import torch
+from torch import Tensor
+
+from erlangen.audit.budget import Needs
+from erlangen.audit.collect import EMBEDDING
+from erlangen.audit.finding import FigureSpec, Finding, Interval, Reference
+from erlangen.audit.merging import Confusions, Merge, find_merges
+from erlangen.audit.presets import register
+from erlangen.audit.probe import Context, NotApplicable, Probe
+from erlangen.audit.verdict import judge
+from erlangen.audit.words import percent
+from erlangen.stats import bootstrap_bca, clopper_pearson, knn_classify
+
+NEIGHBOURS = 5
+MOST_MERGES = 5
+
+
+@register("orbit_accuracy", summary="accuracy on moved inputs, and which classes the symmetry merges")
+class OrbitAccuracy(Probe):
+    """Accuracy per group element, and pairs of classes that the group takes into each other.
+
+    Three readers answer for every moved input: the model's classifier (if given), the neighbours of its embedding
+    among upright embeddings, and the neighbours of the raw input among upright inputs. The last knows nothing of the
+    model: it tells which classes the symmetry merges in the data themselves; the others tell what the model makes
+    of it. An input is never its own neighbour.
+    """
+
+    name = "orbit_accuracy"
+
+    def needs(self, ctx: Context) -> Needs:
+        rows = min(ctx.rows, ctx.budget.orbit_samples)
+        elements = len(ctx.orbit) if ctx.orbit is not None else 0
+        nbytes = (1 << 26) + rows * (8 * elements * 3 + 8 * torch.Size(ctx.input_shape).numel())
+        return Needs(nbytes, labels=True, orbit=True, cheaper="Budget(orbit_samples=128)")
+
+    def finish(self, ctx: Context) -> list[Finding]:
+        orbit, held = ctx.orbit_rows, ctx.collected
+        assert ctx.orbit is not None
+        label = held.label[held.input_rows]
+        keep = (label >= 0).nonzero().squeeze(1)
+        if len(keep) < 10 or len(label[keep].unique()) < 2:
+            raise NotApplicable("needs at least 10 labelled samples of at least two classes")
+        label = label[keep]
+        embeddings = [orbit.upright[EMBEDDING][keep], *(m[EMBEDDING][keep] for m in orbit.moved)]
+        answers = {"embedding": _by_embedding(ctx, embeddings, keep), "input": _by_input(ctx, keep, label)}
+        read = [ctx.classify(e) for e in embeddings]
+        classified = [r for r in read if r is not None]
+        if len(classified) == len(read):
+            answers["classifier"] = torch.stack(classified)
+        main = "classifier" if "classifier" in answers else "embedding"
+        tables = {
+            name: Confusions(a.clamp(0, ctx.num_classes - 1), label, ctx.num_classes) for name, a in answers.items()
+        }
+        back = [m[EMBEDDING][keep] for m in orbit.there_and_back]
+        floor = _there_and_back(ctx, back, keep, main)
+        findings = _accuracy(ctx, answers[main], floor, label, main)
+        return findings + _merges(ctx, tables, main)
+
+
+def _by_embedding(ctx: Context, embeddings: list[Tensor], keep: Tensor) -> Tensor:
+    held = ctx.collected
+    bank, bank_label = held.embedding[held.labelled], held.label[held.labelled]
+    own = torch.searchsorted(held.labelled, held.input_rows[keep])
+    return torch.stack(
+        [knn_classify(e, bank, bank_label, ctx.num_classes, k=NEIGHBOURS, exclude=own) for e in embeddings]
+    )
+
+
+def _by_input(ctx: Context, keep: Tensor, label: Tensor) -> Tensor:
+    assert ctx.orbit is not None
+    x = ctx.collected.inputs[keep]
+    bank, own = x.flatten(1).float(), torch.arange(len(x))
+    moved = [x, *(ctx.orbit.move(i, x) for i in range(len(ctx.orbit)))]
+    return torch.stack(
+        [knn_classify(m.flatten(1).float(), bank, label, ctx.num_classes, k=NEIGHBOURS, exclude=own) for m in moved]
+    )
+
+
+def _there_and_back(ctx: Context, embeddings: list[Tensor], keep: Tensor, main: str) -> Tensor:
+    if main == "embedding":
+        return _by_embedding(ctx, embeddings, keep)
+    return torch.stack([r for r in (ctx.classify(e) for e in embeddings) if r is not None])
+
+
+def _accuracy(ctx: Context, answers: Tensor, floor: Tensor, label: Tensor, main: str) -> list[Finding]:
+    assert ctx.orbit is not None
+    n, level = len(label), ctx.level
+    right = (answers == label).double()
+    upright, moved = right[0], right[1:].mean(0)
+    reader = "the classifier" if main == "classifier" else f"{NEIGHBOURS} nearest embeddings"
+    low, high = clopper_pearson(int(upright.sum()), n, level=level)
+    first = Finding(
+        "orbit_accuracy",
+        "orbit_accuracy.upright",
+        float(upright.mean()),
+        layer=EMBEDDING,
+        ci=Interval(low, high, level, "clopper-pearson", n),
+        direction="higher",
+        meaning=f"As given, {reader} names the class of {percent(float(upright.mean()))} of the inputs.",
+        rule="info: the accuracy that is good enough depends on the task",
+        details={"per_sample": upright.tolist()},
+    )
+    low, high = bootstrap_bca(moved, level=level, generator=ctx.generator())
+    ends = [clopper_pearson(int(r.sum()), n, level=level) for r in right[1:]]
+    series = {
+        "name": reader,
+        "x": ctx.orbit.labels,
+        "y": right[1:].mean(1).tolist(),
+        "low": [e[0] for e in ends],
+        "high": [e[1] for e in ends],
+    }
+    second = Finding(
+        "orbit_accuracy",
+        "orbit_accuracy.orbit",
+        float(moved.mean()),
+        layer=EMBEDDING,
+        group=ctx.orbit.name,
+        ci=Interval(low, high, level, "bootstrap-bca", n),
+        reference=Reference(float(upright.mean()), kind="baseline", source="the same inputs as given"),
+        direction="higher",
+        meaning=f"Moved by {ctx.orbit.name}, {reader} names the class of {percent(float(moved.mean()))}.",
+        rule="info: see the drop",
+        figure=FigureSpec(
+            "curve",
+            f"Accuracy under {ctx.orbit.name}",
+            "group element",
+            "accuracy",
+            [series],
+            [{"name": "as given", "value": float(upright.mean())}],
+        ),
+        details={"elements": ctx.orbit.labels, "accuracy": right[1:].mean(1).tolist(), "per_sample": moved.tolist()},
+    )
+    drop = upright - moved
+    low, high = bootstrap_bca(drop, level=level, generator=ctx.generator())
+    blurred = upright - (floor == label).double().mean(0)
+    blurred_high = max(0.0, bootstrap_bca(blurred, level=level, generator=ctx.generator())[1])
+    third = Finding(
+        "orbit_accuracy",
+        "orbit_accuracy.drop",
+        float(drop.mean()),
+        layer=EMBEDDING,
+        group=ctx.orbit.name,
+        ci=Interval(low, high, level, "bootstrap-bca", n),
+        reference=Reference(float(blurred.mean()), kind="floor", source="moving the inputs there and back"),
+        meaning=f"Moving the inputs by {ctx.orbit.name} costs {percent(float(drop.mean()))} of accuracy.",
+        details={"per_sample": drop.tolist()},
+    )
+    # half a sample in n is the resolution of an accuracy, so that an exactly invariant model can pass
+    threshold = max(blurred_high, 0.5 / n)
+    return [first, second, judge(third, threshold, good="below", because="what moving there and back costs, upper end")]
+
+
+def _merges(ctx: Context, tables: dict[str, Confusions], main: str) -> list[Finding]:
+    assert ctx.orbit is not None
+    inverses = [ctx.orbit.inverse_of(i) for i in range(len(ctx.orbit))]
+    found = find_merges(tables["input"], inverses, level=ctx.level)
+    by_model = [
+        m for m in find_merges(tables[main], inverses, level=ctx.level) if {m.a, m.b} not in [{f.a, f.b} for f in found]
+    ]
+    findings = [_merge(ctx, m, tables, main, in_data=True) for m in found[:MOST_MERGES]]
+    return findings + [_merge(ctx, m, tables, main, in_data=False) for m in by_model[: MOST_MERGES - len(findings)]]
+
+
+def _merge(ctx: Context, merge: Merge, tables: dict[str, Confusions], main: str, *, in_data: bool) -> Finding:
+    assert ctx.orbit is not None
+    a, b = ctx.class_name(merge.a), ctx.class_name(merge.b)
+    label = ctx.orbit.labels[merge.element]
+    data = tables["input"].reading(merge.element, merge.a, merge.b)
+    model = tables[main].reading(merge.element, merge.a, merge.b)
+    low, high = model.interval(ctx.level)
+    pair, others = tables[main].mistaken(merge.a, merge.b)
+    pair_low, pair_high = pair.interval(ctx.level)
+    how = f"{ctx.orbit.name} element {label}" if not label.endswith("°") else f"rotation by {label}"
+    sentence = f"{how} turns {a} into {b}: the model reads a moved {a} as {b} in {percent(model.share)} of cases"
+    if in_data:
+        sentence += f" (the images themselves look most like {b} in {percent(data.share)})"
+    else:
+        sentence = f"under {how} " + sentence.split(": ", 1)[1]
+    if pair_low > others:
+        sentence += (
+            f", and even as given it takes the two for each other in {percent(pair.share)} of cases, "
+            f"other pairs in {percent(others)}"
+        )
+    readings = {
+        name: {
+            "there": [
+                t.reading(merge.element, merge.a, merge.b).hits,
+                t.reading(merge.element, merge.a, merge.b).total,
+            ],
+            "back": [t.reading(merge.back, merge.b, merge.a).hits, t.reading(merge.back, merge.b, merge.a).total],
+        }
+        for name, t in tables.items()
+    }
+    finding = Finding(
+        "orbit_accuracy",
+        f"orbit_accuracy.merges.{a}.{b}",
+        model.share,
+        layer=EMBEDDING,
+        group=ctx.orbit.name,
+        ci=Interval(low, high, ctx.level, "clopper-pearson", model.total),
+        reference=Reference(
+            data.share, *data.interval(ctx.level), "baseline", f"moved {a} whose nearest upright inputs are {b}"
+        ),
+        verdict="warn" if in_data else "info",
+        meaning=sentence[0].upper() + sentence[1:] + ".",
+        rule="a pair is merged if both ways are above chance, intervals corrected for all pairs and elements",
+        details={
+            "pair": [a, b],
+            "merged": in_data,
+            "element": label,
+            "readings": readings,
+            "mistaken_as_given": [pair.hits, pair.total],
+            "mistaken_interval": [pair_low, pair_high],
+            "other_pairs": others,
+        },
+    )
+    return dataclasses.replace(finding, direction="lower")
