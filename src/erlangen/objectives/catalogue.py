@@ -5,7 +5,7 @@ from typing import Any
 
 from erlangen._registry import objectives
 
-_BUILT_IN = ("supervised", "vicreg")
+_BUILT_IN = ("supervised", "vicreg", "group_prediction")
 
 
 def _import_built_in() -> None:

@@ -6,9 +6,9 @@ from torch import Tensor, nn
 
 from erlangen._registry import objectives
 from erlangen.data.batch import PairBatch
+from erlangen.nn.heads import Expander
 from erlangen.objectives import functional
 from erlangen.objectives.distributed import ReductionKind, gather_batch, local_weight
-from erlangen.objectives.expander import expander
 from erlangen.objectives.objective import Objective
 from erlangen.objectives.terms import LossTerms
 
@@ -74,7 +74,7 @@ class VICReg(Objective):
         """Create the expander; `num_classes` is not used."""
         if self._same_sizes(embedding_dim=embedding_dim) or self.layers == 0:
             return
-        self.expander = expander(embedding_dim, self.width or 4 * embedding_dim, layers=self.layers)
+        self.expander = Expander(embedding_dim, self.width or 4 * embedding_dim, layers=self.layers)
 
     def loss(self, z1: Tensor, z2: Tensor) -> LossTerms:
         """The loss of two views that are already expanded; what an own training loop calls."""
