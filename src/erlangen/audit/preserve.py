@@ -7,13 +7,14 @@ from collections.abc import Iterator
 import numpy
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 
 def fingerprint(model: nn.Module) -> tuple[object, ...]:
     """Everything an audit must not change: parameters, buffers, gradients, mode, hooks and random state."""
 
     def number(tensor: Tensor | None) -> object:
-        if tensor is None or isinstance(tensor, nn.parameter.UninitializedTensorMixin):
+        if tensor is None or is_lazy(tensor):
             return None
         return hash(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().tobytes())
 
@@ -30,8 +31,7 @@ def fingerprint(model: nn.Module) -> tuple[object, ...]:
 def left_as_it_was(model: nn.Module, *, seed: int) -> Iterator[None]:
     """Run the block with `model` in eval mode and all random state seeded; restore mode, buffers and random state."""
     modes = [(m, m.training) for m in model.modules()]
-    lazy = nn.parameter.UninitializedTensorMixin
-    buffers = {n: b.detach().clone() for n, b in model.named_buffers() if not isinstance(b, lazy)}
+    buffers = {n: b.detach().clone() for n, b in model.named_buffers() if not is_lazy(b)}
     python_state, numpy_state = random.getstate(), numpy.random.get_state()  # noqa: NPY002
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices=devices):

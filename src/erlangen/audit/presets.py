@@ -1,6 +1,5 @@
 """Names for sets of probes, and the registry a user's own probe joins."""
 
-import importlib
 from typing import Any
 
 from erlangen._registry import probes as registry
@@ -27,15 +26,8 @@ PRESETS: dict[str, tuple[str, ...]] = {
 register = registry.register
 
 
-def load_built_in() -> None:
-    """Import the built-in probes, which registers them."""
-    for name in BUILT_IN:
-        importlib.import_module(f"erlangen.audit.probes.{name}")
-
-
 def choose(probes: Any) -> list[Probe]:
     """Probe objects for a preset, a name, names or objects."""
-    load_built_in()
     if isinstance(probes, str) and probes in PRESETS:
         probes = PRESETS[probes]
     chosen: list[Probe] = []
@@ -45,9 +37,7 @@ def choose(probes: Any) -> list[Probe]:
                 raise unknown_name("probes", probe, [*PRESETS, *registry.names()])
             probe = registry.build(probe)
         if not isinstance(probe, Probe):
-            raise TypeError(
-                f"probes: got {type(probe).__name__}; allowed are preset names, probe names and Probe objects"
-            )
+            raise TypeError(f"probes: got {type(probe).__name__}; allowed are presets, names and Probe objects")
         chosen.append(probe)
     if not chosen:
         raise ValueError("probes: none given; name a preset or at least one probe")

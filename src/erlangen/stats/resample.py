@@ -111,9 +111,7 @@ def clopper_pearson(successes: int, trials: int, *, level: float = 0.95) -> tupl
     Source: Clopper and Pearson, "The use of confidence or fiducial limits", 1934.
     """
     if not 0 <= successes <= trials or trials == 0:
-        raise ValueError(
-            f"successes: {successes} of {trials} trials; must be between 0 and a positive number of trials"
-        )
+        raise ValueError(f"successes: {successes} of {trials} trials; need 0 <= successes <= trials, trials > 0")
     tail = (1 - level) / 2
     low = 0.0 if successes == 0 else float(betaincinv(successes, trials - successes + 1, tail))
     high = 1.0 if successes == trials else float(betaincinv(successes + 1, trials - successes, 1 - tail))

@@ -45,8 +45,7 @@ class AlignmentUniformity(Probe):
                 ci=Interval(low, high, ctx.level, "subsample", len(rows)),
                 reference=Reference(best, kind="theory", source="the uniform distribution on the sphere, the least"),
                 direction="lower",
-                meaning=f"Uniformity is {value:.2f}; embeddings that fill the sphere evenly would have {best:.2f}, equal "
-                "ones 0.",
+                meaning=f"Uniformity is {value:.2f}; filling the sphere evenly would give {best:.2f}, a constant 0.",
                 rule="info: a good value depends on the number of classes and the objective",
                 citation=CITATION,
             )

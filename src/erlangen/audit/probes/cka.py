@@ -50,7 +50,7 @@ class LayerSimilarity(Probe):
                 "cka.between_layers",
                 value,
                 ci=Interval(low, high, ctx.level, "subsample", len(pick)),
-                meaning=f"{names[0]} and {names[-1]} have similarity {value:.2f} (1 equal up to rotation, 0 unrelated).",
+                meaning=f"{names[0]} and {names[-1]} have similarity {value:.2f} (1: equal but for rotation, 0: none).",
                 rule="info: how alike layers should be depends on the task",
                 figure=FigureSpec(
                     "matrix",

@@ -185,16 +185,11 @@ def _merge(ctx: Context, merge: Merge, tables: dict[str, Confusions], main: str,
             f", and even as given it takes the two for each other in {percent(pair.share)} of cases, "
             f"other pairs in {percent(others)}"
         )
-    readings = {
-        name: {
-            "there": [
-                t.reading(merge.element, merge.a, merge.b).hits,
-                t.reading(merge.element, merge.a, merge.b).total,
-            ],
-            "back": [t.reading(merge.back, merge.b, merge.a).hits, t.reading(merge.back, merge.b, merge.a).total],
-        }
-        for name, t in tables.items()
-    }
+    readings = {}
+    for name, table in tables.items():
+        there = table.reading(merge.element, merge.a, merge.b)
+        back = table.reading(merge.back, merge.b, merge.a)
+        readings[name] = {"there": [there.hits, there.total], "back": [back.hits, back.total]}
     finding = Finding(
         "orbit_accuracy",
         f"orbit_accuracy.merges.{a}.{b}",

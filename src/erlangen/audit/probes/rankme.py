@@ -11,6 +11,8 @@ from erlangen.audit.probe import Context, Probe
 from erlangen.audit.probes.equivariance import is_constant
 from erlangen.stats import participation_ratio, rankme, subsample_ci
 
+CITATION = "Garrido et al. 2023, arXiv:2210.02885"
+
 
 def interval(rows: Tensor, ctx: Context, resamples: int) -> tuple[float, float]:
     return subsample_ci(
@@ -39,18 +41,18 @@ class RankMe(Probe):
 
     def _layer(self, ctx: Context, layer: str, rows: Tensor) -> Finding:
         n, d = rows.shape
-        common = {"layer": layer, "citation": "Garrido et al. 2023, arXiv:2210.02885"}
         if is_constant(rows):
             value = 1.0 if bool(torch.isfinite(rows).all()) else float("nan")
             return Finding(
                 "rankme",
                 "rankme.rank",
                 value,
+                layer=layer,
                 verdict="fail" if layer == EMBEDDING else "warn",
                 meaning=f"Collapsed: all {n} inputs give the same {layer}.",
                 rule="fail if the variance is below float32 rounding",
                 details={"dimensions": d, "samples": n, "collapsed": True},
-                **common,
+                citation=CITATION,
             )
         value = float(rankme(rows))
         low, high = interval(rows, ctx, 20 if layer == EMBEDDING else 6)
@@ -58,6 +60,7 @@ class RankMe(Probe):
             "rankme",
             "rankme.rank",
             value,
+            layer=layer,
             ci=Interval(low, high, ctx.level, "subsample", n),
             reference=Reference(float(min(n, d)), kind="theory", source="all dimensions equally used"),
             direction="higher",
@@ -65,5 +68,5 @@ class RankMe(Probe):
             rule="info: no threshold on rank holds for every task",
             assumptions=("the value grows with the number of samples: compare at equal n",),
             details={"dimensions": d, "samples": n, "participation_ratio": float(participation_ratio(rows))},
-            **common,
+            citation=CITATION,
         )

@@ -1,0 +1,25 @@
+"""Imports every built-in probe, which registers them; the registry imports this when it is first asked for a name."""
+
+from erlangen.audit.probes import (
+    alignment_uniformity,
+    cka,
+    equivariance,
+    knn,
+    lie_derivative,
+    linear_probe,
+    orbit_accuracy,
+    rankme,
+    shift_consistency,
+)
+
+__all__ = [
+    "alignment_uniformity",
+    "cka",
+    "equivariance",
+    "knn",
+    "lie_derivative",
+    "linear_probe",
+    "orbit_accuracy",
+    "rankme",
+    "shift_consistency",
+]
