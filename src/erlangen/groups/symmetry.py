@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-PERMUTED_AXIS = {"rows": -2, "points": -2, "vectors": -2, "field": -2, "sequence": -1}
+PERMUTED_AXIS = {"rows": -2, "points": -2, "vectors": -2, "scalars": -2, "sequence": -2, "mask": -1}
 
 
 @dataclass(frozen=True)

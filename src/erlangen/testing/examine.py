@@ -118,8 +118,8 @@ def _examine(
     main = measured[session.main_name]
     error = {name: m.worst for name, m in measured.items()}
     floor = noise_floor(session.main, args, seed=seed)
-    verdict = judge(error.get("float64"), error.get("float32"), limits, floor32=floor)
     lifted = _lifted(session, draws, held)
+    verdict = judge(error.get("float64", lifted), error.get("float32"), limits, floor32=floor)
     blind = why_vacuous(session.main, args, main.output, seed=seed, low=_low(measured))
     if blind is not None:
         verdict = "vacuous"

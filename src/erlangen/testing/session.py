@@ -171,3 +171,8 @@ def _find_islands(session: Session) -> None:
     finally:
         finder.remove()
     session.islands = finder.places
+    floats = [t.dtype for _, t in leaves.tensors_of(session.outputs["float64"]) if t.is_floating_point()]
+    if finder.places and floats and all(d != torch.float64 for d in floats) and "float32" in session.runners:
+        session.runners.pop("float64").close()
+        session.islands = []
+        session.notes.append("computes in float32 whatever it is given; judged by how the error compares with rounding")
