@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from erlangen.groups.base import Batch, Device, LieGroup, Sampler
-from erlangen.groups.elements import Elem, as_batch, draw_normal, leaves
+from erlangen.groups.elements import as_batch, draw_normal, leaves
 from erlangen.groups.orthogonal import SO, O, antisymmetric_basis
 
 
@@ -21,7 +21,7 @@ def homogeneous(linear: Tensor, shift: Tensor) -> Tensor:
     return out
 
 
-class Euclidean(LieGroup):
+class Euclidean(LieGroup[Tensor]):
     """What SE(n), E(n) and T(n) share: x -> A x + t with A from an orthogonal group, as `[n+1, n+1]` matrices.
 
     Translations are drawn from a Gaussian of standard deviation `radius` (default 1); the distance
@@ -49,14 +49,14 @@ class Euclidean(LieGroup):
     def matrix_dim(self) -> int:
         return self.n + 1
 
-    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Elem:
+    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
         eye = torch.eye(self.n + 1, dtype=dtype or torch.get_default_dtype(), device=device)
         return eye.expand(*as_batch(batch), self.n + 1, self.n + 1).clone()
 
-    def compose(self, g: Elem, h: Elem) -> Elem:
+    def compose(self, g: Tensor, h: Tensor) -> Tensor:
         return g @ h
 
-    def inverse(self, g: Elem) -> Elem:
+    def inverse(self, g: Tensor) -> Tensor:
         back = g[..., : self.n, : self.n].mT
         return homogeneous(back, -(back @ g[..., : self.n, self.n, None])[..., 0])
 
@@ -81,24 +81,24 @@ class Euclidean(LieGroup):
         dtype: torch.dtype | None = None,
         device: Device = None,
         radius: float | None = None,
-    ) -> Elem:
+    ) -> Tensor:
         linear = None
         if self.linear is not None:
             linear = self.linear.sample(batch, generator=generator, dtype=torch.float64, device=device)
         return self._draw(batch, linear, radius, generator, device).to(dtype or torch.get_default_dtype())
 
-    def log_prob(self, g: Elem, *, radius: float | None = None) -> Tensor:
+    def log_prob(self, g: Tensor, *, radius: float | None = None) -> Tensor:
         scale = 1.0 if radius is None else radius
         shift = g[..., : self.n, self.n] / scale
         return -shift.square().sum(-1) / 2 - self.n * (math.log(scale) + math.log(2 * math.pi) / 2)
 
-    def matrix(self, g: Elem, dtype: torch.dtype | None = None) -> Tensor:
+    def matrix(self, g: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         return g if dtype is None else g.to(dtype)
 
-    def point_matrix(self, g: Elem, n: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    def point_matrix(self, g: Tensor, n: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
         return self.matrix(g, dtype)[..., : self.n, : self.n]
 
-    def point_translation(self, g: Elem, dtype: torch.dtype | None = None) -> Tensor | None:
+    def point_translation(self, g: Tensor, dtype: torch.dtype | None = None) -> Tensor | None:
         return self.matrix(g, dtype)[..., : self.n, self.n]
 
     def algebra_basis(self, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
@@ -110,7 +110,7 @@ class Euclidean(LieGroup):
         turns = antisymmetric_basis(self.n, dtype, device)
         return torch.cat([torch.nn.functional.pad(turns, (0, 1, 0, 1)), shifts])
 
-    def log(self, g: Elem) -> Tensor:
+    def log(self, g: Tensor) -> Tensor:
         """Rotation coordinates, then translation coordinates; the cut locus is that of SO(n)."""
         shift = g[..., : self.n, self.n]
         if self.linear is None:
@@ -125,19 +125,19 @@ class Euclidean(LieGroup):
         rho = torch.linalg.solve(jacobian, shift[..., None])[..., 0]
         return torch.cat([turn, rho], -1)
 
-    def discrete_generators(self) -> list[Elem]:
+    def discrete_generators(self) -> list[Tensor]:
         if self.linear is None:
             return []
         zero = torch.zeros(self.n, dtype=torch.float64)
         return [homogeneous(r, zero) for r in self.linear.discrete_generators()]
 
-    def distance(self, g: Elem, h: Elem) -> Tensor:
+    def distance(self, g: Tensor, h: Tensor) -> Tensor:
         squared = (g[..., : self.n, self.n] - h[..., : self.n, self.n]).square().sum(-1)
         if self.linear is not None:
             squared = squared + self.linear.distance(self.point_matrix(g), self.point_matrix(h)).square()
         return squared.sqrt()
 
-    def contains(self, g: Elem, atol: float = 1e-5) -> Tensor:
+    def contains(self, g: Tensor, atol: float = 1e-5) -> Tensor:
         last = torch.zeros(self.n + 1, dtype=g.dtype, device=g.device)
         last[-1] = 1.0
         ok = (g[..., -1, :] - last).abs().amax(-1) <= atol
@@ -146,7 +146,7 @@ class Euclidean(LieGroup):
             return ok & ((self.point_matrix(g) - eye).abs().amax((-2, -1)) <= atol)
         return ok & self.linear.contains(self.point_matrix(g), atol)
 
-    def project(self, m: Elem) -> Elem:
+    def project(self, m: Tensor) -> Tensor:
         shift = m[..., : self.n, self.n]
         if self.linear is None:
             return homogeneous(torch.eye(self.n, dtype=m.dtype, device=m.device), shift)
@@ -167,13 +167,13 @@ class Euclidean(LieGroup):
             dtype: torch.dtype | None = None,
             device: Device = None,
             radius: float | None = None,
-        ) -> Elem:
+        ) -> Tensor:
             linear = sampler(batch, generator=generator, dtype=dtype, device=device)
             return homogeneous(linear, linear.new_zeros(self.n))
 
         return draw
 
-    def label(self, g: Elem) -> str:
+    def label(self, g: Tensor) -> str:
         size = f"shift {float(g[..., : self.n, self.n].norm()):.3g}"
         if self.linear is None:
             return f"shift ({', '.join(f'{float(t):.3g}' for t in g[: self.n, self.n])})"
@@ -221,11 +221,11 @@ class Translation(Euclidean):
         super().__init__(n)
         self.dim = n
 
-    def exp(self, v: Tensor) -> Elem:
+    def exp(self, v: Tensor) -> Tensor:
         return homogeneous(torch.eye(self.n, dtype=v.dtype, device=v.device), v)
 
 
-class Scaling(LieGroup):
+class Scaling(LieGroup[Tensor]):
     """Uniform scalings x -> s x with s > 0. Element: `()`. Sampled log-normally with spread `radius` (default 0.5)."""
 
     name = "Scaling"
@@ -236,13 +236,13 @@ class Scaling(LieGroup):
     acts_on_points = True
     matrix_dim = 1
 
-    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Elem:
+    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
         return torch.ones(as_batch(batch), dtype=dtype or torch.get_default_dtype(), device=device)
 
-    def compose(self, g: Elem, h: Elem) -> Elem:
+    def compose(self, g: Tensor, h: Tensor) -> Tensor:
         return g * h
 
-    def inverse(self, g: Elem) -> Elem:
+    def inverse(self, g: Tensor) -> Tensor:
         return 1 / g
 
     def sample(
@@ -253,19 +253,19 @@ class Scaling(LieGroup):
         dtype: torch.dtype | None = None,
         device: Device = None,
         radius: float | None = None,
-    ) -> Elem:
+    ) -> Tensor:
         spread = 0.5 if radius is None else radius
         normal = draw_normal(as_batch(batch), generator, device)
         return torch.exp(spread * normal).to(dtype or torch.get_default_dtype())
 
-    def log_prob(self, g: Elem, *, radius: float | None = None) -> Tensor:
+    def log_prob(self, g: Tensor, *, radius: float | None = None) -> Tensor:
         spread = 0.5 if radius is None else radius
         return -(torch.log(g) / spread).square() / 2 - math.log(spread) - math.log(2 * math.pi) / 2
 
-    def matrix(self, g: Elem, dtype: torch.dtype | None = None) -> Tensor:
+    def matrix(self, g: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         return g[..., None, None] if dtype is None else g[..., None, None].to(dtype)
 
-    def point_matrix(self, g: Elem, n: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    def point_matrix(self, g: Tensor, n: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
         if n is None:
             raise ValueError("n: Scaling acts on points of any dimension; say which")
         m = self.matrix(g, dtype)
@@ -274,28 +274,28 @@ class Scaling(LieGroup):
     def algebra_basis(self, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
         return torch.ones(1, 1, 1, dtype=dtype or torch.get_default_dtype(), device=device)
 
-    def exp(self, v: Tensor) -> Elem:
+    def exp(self, v: Tensor) -> Tensor:
         return torch.exp(v[..., 0])
 
-    def log(self, g: Elem) -> Tensor:
+    def log(self, g: Tensor) -> Tensor:
         return torch.log(g)[..., None]
 
-    def distance(self, g: Elem, h: Elem) -> Tensor:
+    def distance(self, g: Tensor, h: Tensor) -> Tensor:
         return (torch.log(g) - torch.log(h)).abs()
 
-    def contains(self, g: Elem, atol: float = 1e-5) -> Tensor:
+    def contains(self, g: Tensor, atol: float = 1e-5) -> Tensor:
         return (g > 0) & torch.isfinite(g)
 
-    def project(self, m: Elem) -> Elem:
+    def project(self, m: Tensor) -> Tensor:
         return m.abs().clamp_min(torch.finfo(leaves(m)[0].dtype).tiny)
 
     def parts(self) -> dict[str, Sampler]:
         return {"scale": self.sample}
 
-    def grid(self, num: int) -> Elem:
+    def grid(self, num: int) -> Tensor:
         """Identity, then scales from 1/2 to 2 equally spaced in the logarithm."""
         rest = torch.linspace(-math.log(2.0), math.log(2.0), max(num - 1, 1), dtype=torch.float64)
         return torch.cat([torch.ones(1, dtype=torch.float64), torch.exp(rest)])[:num]
 
-    def label(self, g: Elem) -> str:
+    def label(self, g: Tensor) -> str:
         return f"scale {float(g):.3g}"

@@ -3,14 +3,15 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor
 
-from erlangen.groups.elements import Elem, leaves, map_elem
+from erlangen.groups.elements import first_leaf, map_elem
 
-Sampler = Callable[..., Elem]
+Element = TypeVar("Element")
+Sampler = Callable[..., Any]
 Batch = int | Sequence[int]
 Device = torch.device | str | None
 
@@ -19,7 +20,7 @@ class GroupLogError(ValueError):
     """The element has no unique logarithm (a rotation by half a turn)."""
 
 
-class Group(ABC):
+class Group(ABC, Generic[Element]):
     """A group whose elements are tensors, or tuples of tensors, with batch dimensions in front.
 
     Immutable, hashable and picklable; two groups with one name are equal. All actions are left actions.
@@ -42,14 +43,14 @@ class Group(ABC):
         return None
 
     @abstractmethod
-    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Elem: ...
+    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Element: ...
 
     @abstractmethod
-    def compose(self, g: Elem, h: Elem) -> Elem:
+    def compose(self, g: Element, h: Element) -> Element:
         """g after h."""
 
     @abstractmethod
-    def inverse(self, g: Elem) -> Elem: ...
+    def inverse(self, g: Element) -> Element: ...
 
     @abstractmethod
     def sample(
@@ -60,11 +61,11 @@ class Group(ABC):
         dtype: torch.dtype | None = None,
         device: Device = None,
         radius: float | None = None,
-    ) -> Elem:
+    ) -> Element:
         """Random elements: Haar on compact groups; `radius` sets the scale of the non-compact directions."""
 
     @abstractmethod
-    def matrix(self, g: Elem, dtype: torch.dtype | None = None) -> Tensor:
+    def matrix(self, g: Element, dtype: torch.dtype | None = None) -> Tensor:
         """A faithful matrix representation, `[*B, matrix_dim, matrix_dim]`."""
 
     @property
@@ -76,32 +77,33 @@ class Group(ABC):
         """Named samplers of the kinds of element a report keeps apart: rotations, reflections, translations, ..."""
 
     @abstractmethod
-    def label(self, g: Elem) -> str:
+    def label(self, g: Element) -> str:
         """One element in words: "45°", "flip 90°", "rotation 31°, shift 0.4"."""
 
     @abstractmethod
-    def distance(self, g: Elem, h: Elem) -> Tensor:
+    def distance(self, g: Element, h: Element) -> Tensor:
         """How far apart two elements are, `[*B]`: bi-invariant where such a metric exists, else left-invariant."""
 
     @abstractmethod
-    def contains(self, g: Elem, atol: float = 1e-5) -> Tensor:
+    def contains(self, g: Element, atol: float = 1e-5) -> Tensor:
         """Which of these are elements of the group, bool `[*B]`."""
 
     @abstractmethod
-    def project(self, m: Elem) -> Elem:
+    def project(self, m: Element) -> Element:
         """The nearest element: undoes floating-point drift."""
 
     @abstractmethod
-    def grid(self, num: int) -> Elem:
+    def grid(self, num: int) -> Element:
         """A fixed list of elements, identity first: all of a finite group, a regular one of a circle."""
 
-    def log_prob(self, g: Elem, *, radius: float | None = None) -> Tensor:
+    def log_prob(self, g: Element, *, radius: float | None = None) -> Tensor:
         """Log-density of `sample` with respect to left Haar measure; 0 on compact groups."""
-        return torch.zeros(self.batch_shape(g), device=leaves(g)[0].device)
+        return torch.zeros(self.batch_shape(g), device=first_leaf(g).device)
 
-    def batch_shape(self, g: Elem) -> tuple[int, ...]:
+    def batch_shape(self, g: Element) -> tuple[int, ...]:
         """The batch dimensions in front of an element or of several."""
-        first, shape = g, self.element_shape
+        first: Any = g
+        shape = self.element_shape
         while isinstance(first, tuple):
             first, shape = first[0], shape[0]
         return tuple(first.shape[: first.ndim - len(shape)])
@@ -112,15 +114,15 @@ class Group(ABC):
 
     # --- geometry -------------------------------------------------------------------------------------------------
 
-    def point_matrix(self, g: Elem, n: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    def point_matrix(self, g: Element, n: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
         """The linear part of the action on points of R^n, `[*B, n, n]`."""
         raise ValueError(f"group: {self.name} does not act on points; SO, O, SE, E, T, Scaling, C_n and D_n do")
 
-    def point_translation(self, g: Elem, dtype: torch.dtype | None = None) -> Tensor | None:
+    def point_translation(self, g: Element, dtype: torch.dtype | None = None) -> Tensor | None:
         """The shift of the action on points, `[*B, n]`, or None where there is none."""
         return None
 
-    def plane_matrix(self, g: Elem, dtype: torch.dtype | None = None) -> Tensor:
+    def plane_matrix(self, g: Element, dtype: torch.dtype | None = None) -> Tensor:
         """The linear action on the plane, `[*B, 2, 2]`."""
         if not self.acts_on_points or self.point_dim not in (None, 2):
             raise ValueError(
@@ -183,7 +185,7 @@ class Group(ABC):
         return self.name
 
 
-class FiniteGroup(Group):
+class FiniteGroup(Group[Element]):
     """A group that can list its elements."""
 
     max_enumeration = 1_000_000
@@ -193,11 +195,11 @@ class FiniteGroup(Group):
     def order(self) -> int: ...
 
     @abstractmethod
-    def elements(self) -> Elem:
+    def elements(self) -> Element:
         """All elements along one batch dimension, `[order, *E]`, identity first."""
 
     @abstractmethod
-    def index(self, g: Elem) -> Tensor:
+    def index(self, g: Element) -> Tensor:
         """The place of an element in `elements()`, int64 `[*B]`."""
 
     @property
@@ -210,14 +212,14 @@ class FiniteGroup(Group):
         columns = map_elem(lambda e: e[None, :], everything)
         return self.index(self.compose(rows, columns))
 
-    def element(self, index: int | Tensor) -> Elem:
+    def element(self, index: int | Tensor) -> Element:
         """The elements at these places of `elements()`."""
         return map_elem(lambda e: e[index], self.elements())
 
-    def grid(self, num: int) -> Elem:
+    def grid(self, num: int) -> Element:
         return self.elements()
 
-    def distance(self, g: Elem, h: Elem) -> Tensor:
+    def distance(self, g: Element, h: Element) -> Tensor:
         """Frobenius distance of the matrices: bi-invariant, because they are orthogonal."""
         return (self.matrix(g, torch.float64) - self.matrix(h, torch.float64)).flatten(-2).norm(dim=-1)
 
@@ -226,7 +228,7 @@ class FiniteGroup(Group):
             raise ValueError(f"group: {self.name} has {self.order} elements; at most {self.max_enumeration} are listed")
 
 
-class LieGroup(Group):
+class LieGroup(Group[Element]):
     """A group of matrices with an exponential map; algebra elements are coordinates `[*B, dim]`."""
 
     @abstractmethod
@@ -234,10 +236,10 @@ class LieGroup(Group):
         """A basis of the Lie algebra, `[dim, matrix_dim, matrix_dim]`."""
 
     @abstractmethod
-    def log(self, g: Elem) -> Tensor:
+    def log(self, g: Element) -> Tensor:
         """Coordinates v with exp(v) = g; raises `GroupLogError` where there is none or it is not unique."""
 
-    def discrete_generators(self) -> list[Elem]:
+    def discrete_generators(self) -> list[Element]:
         """One element of every other connected component that generates the rest (a reflection of O(n))."""
         return []
 
@@ -255,19 +257,19 @@ class LieGroup(Group):
         a, b = self.hat(v), self.hat(w)
         return self.vee(a @ b - b @ a)
 
-    def exp(self, v: Tensor) -> Elem:
+    def exp(self, v: Tensor) -> Element:
         """The exponential map, `[*B, dim]` -> elements."""
         if v.shape[-1] != self.dim:
             raise ValueError(f"v: {self.name} has {self.dim} algebra coordinates, given {v.shape[-1]}")
         return torch.linalg.matrix_exp(self.hat(v))
 
-    def adjoint_matrix(self, g: Elem) -> Tensor:
+    def adjoint_matrix(self, g: Element) -> Tensor:
         """v -> vee(g hat(v) g^-1), `[*B, dim, dim]`."""
         m = self.matrix(g)[..., None, :, :]
         moved = m @ self.algebra_basis(m.dtype, m.device) @ self.matrix(self.inverse(g))[..., None, :, :]
         return self.vee(moved).mT
 
-    def grid(self, num: int) -> Elem:
+    def grid(self, num: int) -> Element:
         """Identity, the discrete generators, then elements of the one-parameter subgroups in turn."""
         start = [self.identity(dtype=torch.float64), *self.discrete_generators()][:num]
         count = num - len(start)

@@ -10,7 +10,7 @@ from torch import Tensor
 Elem = Tensor | tuple[Any, ...]
 
 
-def map_elem(function: Callable[..., Tensor], *elements: Elem) -> Elem:
+def map_elem(function: Callable[..., Tensor], *elements: Any) -> Any:
     """`function` applied to every tensor of an element (of several elements: leaf by leaf)."""
     first = elements[0]
     if isinstance(first, tuple):
@@ -23,6 +23,13 @@ def leaves(g: Elem) -> list[Tensor]:
     if isinstance(g, tuple):
         return [leaf for part in g for leaf in leaves(part)]
     return [g]
+
+
+def first_leaf(g: Any) -> Tensor:
+    """The first tensor of an element: its device and batch stand for all."""
+    while isinstance(g, tuple):
+        g = g[0]
+    return g
 
 
 def to_elem(g: Elem, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Elem:

@@ -7,7 +7,9 @@ import torch
 from torch import Tensor
 
 from erlangen.groups.base import Batch, Device, FiniteGroup, Sampler
-from erlangen.groups.elements import Elem, as_batch, draw_integers, draw_uniform, plane_rotation
+from erlangen.groups.elements import as_batch, draw_integers, draw_uniform, plane_rotation
+
+Flipped = tuple[Tensor, Tensor]
 
 
 def turns(k: Tensor, n: int, dtype: torch.dtype | None) -> Tensor:
@@ -20,7 +22,7 @@ def degrees(k: int, n: int) -> str:
     return f"{360 * k / n:.4g}°"
 
 
-class Cyclic(FiniteGroup):
+class Cyclic(FiniteGroup[Tensor]):
     """C_n: rotations of the plane by multiples of 360° / n. Element: int64 `()`, k for k / n of a turn."""
 
     is_abelian = True
@@ -39,13 +41,13 @@ class Cyclic(FiniteGroup):
     def order(self) -> int:
         return self.n
 
-    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Elem:
+    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
         return torch.zeros(as_batch(batch), dtype=torch.int64, device=device)
 
-    def compose(self, g: Elem, h: Elem) -> Elem:
+    def compose(self, g: Tensor, h: Tensor) -> Tensor:
         return (g + h) % self.n
 
-    def inverse(self, g: Elem) -> Elem:
+    def inverse(self, g: Tensor) -> Tensor:
         return (-g) % self.n
 
     def sample(
@@ -56,35 +58,35 @@ class Cyclic(FiniteGroup):
         dtype: torch.dtype | None = None,
         device: Device = None,
         radius: float | None = None,
-    ) -> Elem:
+    ) -> Tensor:
         return draw_integers(self.n, as_batch(batch), generator, device)
 
-    def elements(self) -> Elem:
+    def elements(self) -> Tensor:
         return torch.arange(self.n)
 
-    def index(self, g: Elem) -> Tensor:
+    def index(self, g: Tensor) -> Tensor:
         return g % self.n
 
-    def matrix(self, g: Elem, dtype: torch.dtype | None = None) -> Tensor:
+    def matrix(self, g: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         return turns(g, self.n, dtype)
 
-    def point_matrix(self, g: Elem, n: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    def point_matrix(self, g: Tensor, n: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
         return turns(g, self.n, dtype)
 
-    def contains(self, g: Elem, atol: float = 1e-5) -> Tensor:
+    def contains(self, g: Tensor, atol: float = 1e-5) -> Tensor:
         return (g >= 0) & (g < self.n)
 
-    def project(self, m: Elem) -> Elem:
+    def project(self, m: Tensor) -> Tensor:
         return m.round().to(torch.int64) % self.n
 
     def parts(self) -> dict[str, Sampler]:
         return {"rotations": self.sample}
 
-    def label(self, g: Elem) -> str:
+    def label(self, g: Tensor) -> str:
         return degrees(int(g), self.n)
 
 
-class Dihedral(FiniteGroup):
+class Dihedral(FiniteGroup[Flipped]):
     """D_n: the 2n symmetries of a regular n-gon. Element: `(rot, flip)`, both int64 `()`, meaning r^rot s^flip.
 
     The flip acts first and is x -> -x, in the plane diag(-1, 1).
@@ -107,15 +109,15 @@ class Dihedral(FiniteGroup):
     def order(self) -> int:
         return 2 * self.n
 
-    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Elem:
+    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Flipped:
         zero = torch.zeros(as_batch(batch), dtype=torch.int64, device=device)
         return zero, zero.clone()
 
-    def compose(self, g: Elem, h: Elem) -> Elem:
+    def compose(self, g: Flipped, h: Flipped) -> Flipped:
         (a, s), (b, t) = g, h
         return (a + (1 - 2 * s) * b) % self.n, (s + t) % 2
 
-    def inverse(self, g: Elem) -> Elem:
+    def inverse(self, g: Flipped) -> Flipped:
         rot, flip = g
         return ((2 * flip - 1) * rot) % self.n, flip
 
@@ -127,30 +129,30 @@ class Dihedral(FiniteGroup):
         dtype: torch.dtype | None = None,
         device: Device = None,
         radius: float | None = None,
-    ) -> Elem:
+    ) -> Flipped:
         index = draw_integers(self.order, as_batch(batch), generator, device)
         return index % self.n, index // self.n
 
-    def elements(self) -> Elem:
+    def elements(self) -> Flipped:
         index = torch.arange(self.order)
         return index % self.n, index // self.n
 
-    def index(self, g: Elem) -> Tensor:
+    def index(self, g: Flipped) -> Tensor:
         return g[0] % self.n + self.n * (g[1] % 2)
 
-    def matrix(self, g: Elem, dtype: torch.dtype | None = None) -> Tensor:
+    def matrix(self, g: Flipped, dtype: torch.dtype | None = None) -> Tensor:
         rot, flip = g
         rotation = turns(rot, self.n, dtype)
         first_column = (1 - 2 * flip).to(rotation.dtype)[..., None] * rotation[..., 0]
         return torch.stack([first_column, rotation[..., 1].expand_as(first_column)], -1)
 
-    def point_matrix(self, g: Elem, n: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    def point_matrix(self, g: Flipped, n: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
         return self.matrix(g, dtype)
 
-    def contains(self, g: Elem, atol: float = 1e-5) -> Tensor:
+    def contains(self, g: Flipped, atol: float = 1e-5) -> Tensor:
         return (g[0] >= 0) & (g[0] < self.n) & (g[1] >= 0) & (g[1] < 2)
 
-    def project(self, m: Elem) -> Elem:
+    def project(self, m: Flipped) -> Flipped:
         return m[0].round().to(torch.int64) % self.n, m[1].round().to(torch.int64) % 2
 
     def parts(self) -> dict[str, Sampler]:
@@ -162,7 +164,7 @@ class Dihedral(FiniteGroup):
                 dtype: torch.dtype | None = None,
                 device: Device = None,
                 radius: float | None = None,
-            ) -> Elem:
+            ) -> Flipped:
                 rot = draw_integers(self.n, as_batch(batch), generator, device)
                 return rot, torch.full_like(rot, value)
 
@@ -170,14 +172,14 @@ class Dihedral(FiniteGroup):
 
         return {"rotations": with_flip(0), "reflections": with_flip(1)}
 
-    def label(self, g: Elem) -> str:
+    def label(self, g: Flipped) -> str:
         rot, flip = int(g[0]), int(g[1])
         if not flip:
             return degrees(rot, self.n)
         return f"flip {degrees(rot, self.n)}" if rot else "flip"
 
 
-class Symmetric(FiniteGroup):
+class Symmetric(FiniteGroup[Tensor]):
     """S_n: permutations. Element: int64 `[n]` in image notation, (g·x)[g[i]] = x[i].
 
     `Symmetric(None)` is S(n) with n to be read from the data; `with_size(n)` fixes it.
@@ -216,14 +218,14 @@ class Symmetric(FiniteGroup):
     def infer_size(self, n: int) -> "Symmetric":
         return Symmetric(n) if self.n is None else self
 
-    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Elem:
+    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
         return torch.arange(self.size, device=device).expand(*as_batch(batch), self.size).clone()
 
-    def compose(self, g: Elem, h: Elem) -> Elem:
+    def compose(self, g: Tensor, h: Tensor) -> Tensor:
         shape = torch.broadcast_shapes(g.shape, h.shape)
         return torch.gather(g.expand(shape), -1, h.expand(shape))
 
-    def inverse(self, g: Elem) -> Elem:
+    def inverse(self, g: Tensor) -> Tensor:
         return torch.argsort(g, dim=-1)
 
     def sample(
@@ -234,32 +236,32 @@ class Symmetric(FiniteGroup):
         dtype: torch.dtype | None = None,
         device: Device = None,
         radius: float | None = None,
-    ) -> Elem:
+    ) -> Tensor:
         return torch.argsort(draw_uniform((*as_batch(batch), self.size), generator, device), dim=-1)
 
-    def elements(self) -> Elem:
+    def elements(self) -> Tensor:
         self._guard_enumeration()
         return torch.tensor(list(itertools.permutations(range(self.size))))
 
-    def index(self, g: Elem) -> Tensor:
+    def index(self, g: Tensor) -> Tensor:
         """Lexicographic rank (the Lehmer code)."""
         smaller_later = (g[..., None, :] < g[..., :, None]).triu(1).sum(-1)
         weights = torch.tensor([math.factorial(self.size - 1 - i) for i in range(self.size)], device=g.device)
         return (smaller_later * weights).sum(-1)
 
-    def matrix(self, g: Elem, dtype: torch.dtype | None = None) -> Tensor:
+    def matrix(self, g: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         one_hot = torch.nn.functional.one_hot(g, self.size).to(dtype or torch.get_default_dtype())
         return one_hot.mT.contiguous()
 
-    def contains(self, g: Elem, atol: float = 1e-5) -> Tensor:
+    def contains(self, g: Tensor, atol: float = 1e-5) -> Tensor:
         return (g.sort(-1).values == torch.arange(g.shape[-1], device=g.device)).all(-1)
 
-    def project(self, m: Elem) -> Elem:
+    def project(self, m: Tensor) -> Tensor:
         return torch.argsort(torch.argsort(m, dim=-1), dim=-1)
 
     def parts(self) -> dict[str, Sampler]:
         return {"permutations": self.sample}
 
-    def label(self, g: Elem) -> str:
+    def label(self, g: Tensor) -> str:
         images = [str(int(i)) for i in g]
         return f"({','.join(images[:8])}{',...' if len(images) > 8 else ''})"

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -182,14 +183,8 @@ def _symmetric_irrep(group: Symmetric, label: tuple[int | str, ...]) -> Rep:
         basis[i - 1, i] = -float(i)
     basis = basis / basis.norm(dim=-1, keepdim=True)
 
-    def on_sum_zero(g: Elem, dtype: torch.dtype | None) -> Tensor:
-        q = basis.to(leaf_device(g))
+    def on_sum_zero(g: Any, dtype: torch.dtype | None) -> Tensor:
+        q = basis.to(g.device)
         return (q @ group.matrix(g, torch.float64) @ q.mT).to(dtype or torch.get_default_dtype())
 
     return FunctionRep(group, n - 1, on_sum_zero, name="irrep(standard)")
-
-
-def leaf_device(g: Elem) -> torch.device:
-    while isinstance(g, tuple):
-        g = g[0]
-    return g.device

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from erlangen.groups.base import Batch, Device, GroupLogError, LieGroup, Sampler
-from erlangen.groups.elements import Elem, as_batch, draw_normal, plane_rotation
+from erlangen.groups.elements import as_batch, draw_normal, plane_rotation
 
 
 def haar_orthogonal(batch: tuple[int, ...], n: int, generator: torch.Generator | None, device: Device) -> Tensor:
@@ -68,7 +68,7 @@ def rotation_angle(m: Tensor) -> Tensor:
     return (angles.square().sum(-1) / 2).sqrt()
 
 
-class SO(LieGroup):
+class SO(LieGroup[Tensor]):
     """SO(n): rotations of R^n. Element: `[n, n]`. Sampled from Haar measure; distance is the rotation angle."""
 
     acts_on_points = True
@@ -89,14 +89,14 @@ class SO(LieGroup):
     def matrix_dim(self) -> int:
         return self.n
 
-    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Elem:
+    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
         eye = torch.eye(self.n, dtype=dtype or torch.get_default_dtype(), device=device)
         return eye.expand(*as_batch(batch), self.n, self.n).clone()
 
-    def compose(self, g: Elem, h: Elem) -> Elem:
+    def compose(self, g: Tensor, h: Tensor) -> Tensor:
         return g @ h
 
-    def inverse(self, g: Elem) -> Elem:
+    def inverse(self, g: Tensor) -> Tensor:
         return g.mT
 
     def sample(
@@ -107,25 +107,25 @@ class SO(LieGroup):
         dtype: torch.dtype | None = None,
         device: Device = None,
         radius: float | None = None,
-    ) -> Elem:
+    ) -> Tensor:
         q = haar_orthogonal(as_batch(batch), self.n, generator, device)
         return to_special(q).to(dtype or torch.get_default_dtype())
 
-    def matrix(self, g: Elem, dtype: torch.dtype | None = None) -> Tensor:
+    def matrix(self, g: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         return g if dtype is None else g.to(dtype)
 
-    def point_matrix(self, g: Elem, n: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    def point_matrix(self, g: Tensor, n: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
         return self.matrix(g, dtype)
 
     def algebra_basis(self, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
         return antisymmetric_basis(self.n, dtype, device)
 
-    def exp(self, v: Tensor) -> Elem:
+    def exp(self, v: Tensor) -> Tensor:
         if self.n == 2 and v.shape[-1] == 1:
             return plane_rotation(v[..., 0])
         return super().exp(v)
 
-    def log(self, g: Elem) -> Tensor:
+    def log(self, g: Tensor) -> Tensor:
         """Rotation vector. Cut locus: half a turn in any plane; n <= 3 returns one of the logarithms there,
         n > 3 raises `GroupLogError`."""
         if self.n == 2:
@@ -138,14 +138,14 @@ class SO(LieGroup):
         logs = torch.diag_embed(torch.complex(torch.zeros_like(values.real), values.angle()))
         return self.vee((vectors @ logs @ torch.linalg.inv(vectors)).real)
 
-    def distance(self, g: Elem, h: Elem) -> Tensor:
+    def distance(self, g: Tensor, h: Tensor) -> Tensor:
         return rotation_angle(g.mT @ h)
 
-    def contains(self, g: Elem, atol: float = 1e-5) -> Tensor:
+    def contains(self, g: Tensor, atol: float = 1e-5) -> Tensor:
         eye = torch.eye(self.n, dtype=g.dtype, device=g.device)
         return ((g.mT @ g - eye).abs().amax((-2, -1)) <= atol) & (torch.linalg.det(g) > 0)
 
-    def project(self, m: Elem) -> Elem:
+    def project(self, m: Tensor) -> Tensor:
         u, _, vh = torch.linalg.svd(m)
         sign = torch.sign(torch.linalg.det(u @ vh))
         last = u[..., -1:] * sign[..., None, None]
@@ -154,12 +154,12 @@ class SO(LieGroup):
     def parts(self) -> dict[str, Sampler]:
         return {"rotations": self.sample}
 
-    def grid(self, num: int) -> Elem:
+    def grid(self, num: int) -> Tensor:
         if self.n != 2:
             return super().grid(num)
         return plane_rotation(torch.arange(num, dtype=torch.float64) * (2 * math.pi / num))
 
-    def label(self, g: Elem) -> str:
+    def label(self, g: Tensor) -> str:
         if self.n == 2:
             return f"{math.degrees(float(self.log(g)[0])) % 360:.3g}°"
         return f"rotation {math.degrees(float(rotation_angle(g))):.3g}°"
@@ -183,28 +183,28 @@ class O(SO):  # noqa: E742
         dtype: torch.dtype | None = None,
         device: Device = None,
         radius: float | None = None,
-    ) -> Elem:
+    ) -> Tensor:
         return haar_orthogonal(as_batch(batch), self.n, generator, device).to(dtype or torch.get_default_dtype())
 
-    def log(self, g: Elem) -> Tensor:
+    def log(self, g: Tensor) -> Tensor:
         """As SO(n); raises `GroupLogError` on reflections."""
         if bool((torch.linalg.det(g) < 0).any()):
             raise GroupLogError(f"g: an element of {self.name} with determinant -1 has no logarithm")
         return super().log(g)
 
-    def discrete_generators(self) -> list[Elem]:
+    def discrete_generators(self) -> list[Tensor]:
         flip = torch.eye(self.n, dtype=torch.float64)
         flip[0, 0] = -1.0
         return [flip]
 
-    def distance(self, g: Elem, h: Elem) -> Tensor:
+    def distance(self, g: Tensor, h: Tensor) -> Tensor:
         return (g - h).flatten(-2).norm(dim=-1)
 
-    def contains(self, g: Elem, atol: float = 1e-5) -> Tensor:
+    def contains(self, g: Tensor, atol: float = 1e-5) -> Tensor:
         eye = torch.eye(self.n, dtype=g.dtype, device=g.device)
         return (g.mT @ g - eye).abs().amax((-2, -1)) <= atol
 
-    def project(self, m: Elem) -> Elem:
+    def project(self, m: Tensor) -> Tensor:
         u, _, vh = torch.linalg.svd(m)
         return u @ vh
 
@@ -219,14 +219,14 @@ class O(SO):  # noqa: E742
         dtype: torch.dtype | None = None,
         device: Device = None,
         radius: float | None = None,
-    ) -> Elem:
+    ) -> Tensor:
         """Reflections in a hyperplane with uniform normal: I - 2 v v^T."""
         v = draw_normal((*as_batch(batch), self.n), generator, device)
         v = v / v.norm(dim=-1, keepdim=True)
         eye = torch.eye(self.n, dtype=torch.float64, device=v.device)
         return (eye - 2 * v[..., :, None] * v[..., None, :]).to(dtype or torch.get_default_dtype())
 
-    def grid(self, num: int) -> Elem:
+    def grid(self, num: int) -> Tensor:
         """O(2): half the list rotations, half reflections, each equally spaced; else as other Lie groups."""
         if self.n != 2 or num < 2:
             return super().grid(num)
@@ -235,7 +235,7 @@ class O(SO):  # noqa: E742
         flip = torch.diag(torch.tensor([-1.0, 1.0], dtype=torch.float64))
         return torch.cat([rotations, SO(2).grid(num - half) @ flip])
 
-    def label(self, g: Elem) -> str:
+    def label(self, g: Tensor) -> str:
         if float(torch.linalg.det(g)) > 0:
             return super().label(g)
         flip = torch.ones(self.n, dtype=g.dtype, device=g.device)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from erlangen.groups.base import Batch, Device, FiniteGroup, Sampler
-from erlangen.groups.elements import Elem, as_batch, draw_integers
+from erlangen.groups.elements import as_batch, draw_integers
 from erlangen.groups.orthogonal import rotation_angle
 
 
@@ -55,7 +55,7 @@ def _table(name: str) -> Tensor:
     return torch.einsum("abij,cij->abc", products, m).argmax(-1)
 
 
-class Polyhedral(FiniteGroup):
+class Polyhedral(FiniteGroup[Tensor]):
     """Rotations of a solid. Element: int64 `()`, the place in `matrices` `[order, 3, 3]` (identity first)."""
 
     element_kind = "index"
@@ -79,13 +79,13 @@ class Polyhedral(FiniteGroup):
     def table(self) -> Tensor:
         return _table(self.name)
 
-    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Elem:
+    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
         return torch.zeros(as_batch(batch), dtype=torch.int64, device=device)
 
-    def compose(self, g: Elem, h: Elem) -> Elem:
+    def compose(self, g: Tensor, h: Tensor) -> Tensor:
         return self.table.to(g.device)[g, h]
 
-    def inverse(self, g: Elem) -> Elem:
+    def inverse(self, g: Tensor) -> Tensor:
         return (self.table == 0).to(torch.int64).argmax(-1).to(g.device)[g]
 
     def sample(
@@ -96,25 +96,25 @@ class Polyhedral(FiniteGroup):
         dtype: torch.dtype | None = None,
         device: Device = None,
         radius: float | None = None,
-    ) -> Elem:
+    ) -> Tensor:
         return draw_integers(self.order, as_batch(batch), generator, device)
 
-    def elements(self) -> Elem:
+    def elements(self) -> Tensor:
         return torch.arange(self.order)
 
-    def index(self, g: Elem) -> Tensor:
+    def index(self, g: Tensor) -> Tensor:
         return g
 
-    def matrix(self, g: Elem, dtype: torch.dtype | None = None) -> Tensor:
+    def matrix(self, g: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         return self.matrices.to(device=g.device, dtype=dtype or torch.get_default_dtype())[g]
 
-    def point_matrix(self, g: Elem, n: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    def point_matrix(self, g: Tensor, n: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
         return self.matrix(g, dtype)
 
-    def contains(self, g: Elem, atol: float = 1e-5) -> Tensor:
+    def contains(self, g: Tensor, atol: float = 1e-5) -> Tensor:
         return (g >= 0) & (g < self.order)
 
-    def project(self, m: Elem) -> Elem:
+    def project(self, m: Tensor) -> Tensor:
         """Indices pass through; rotation matrices `[*B, 3, 3]` go to the nearest rotation of the solid."""
         if not m.is_floating_point():
             return m % self.order
@@ -123,7 +123,7 @@ class Polyhedral(FiniteGroup):
     def parts(self) -> dict[str, Sampler]:
         return {"rotations": self.sample}
 
-    def label(self, g: Elem) -> str:
+    def label(self, g: Tensor) -> str:
         return f"rotation {math.degrees(float(rotation_angle(self.matrices[int(g)]))):.4g}°"
 
 

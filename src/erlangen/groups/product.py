@@ -7,11 +7,13 @@ import torch
 from torch import Tensor
 
 from erlangen.groups.base import Batch, Device, FiniteGroup, Group, Sampler
-from erlangen.groups.elements import Elem, as_batch, block_diagonal, map_elem
+from erlangen.groups.elements import as_batch, block_diagonal, map_elem
 from erlangen.groups.finite import Symmetric
 
+Tuple = tuple[Any, ...]
 
-class Product(Group):
+
+class Product(Group[Tuple]):
     """G1 x G2 x ...: nested products are flattened; a product of finite groups is a `FiniteProduct`."""
 
     def __new__(cls, *factors: Group) -> "Product":
@@ -25,7 +27,7 @@ class Product(Group):
             flat.extend(f.factors if isinstance(f, Product) else [f])
         if len(flat) < 2:
             raise ValueError(f"factors: a product needs at least two groups, given {len(flat)}")
-        self.factors = tuple(flat)
+        self.factors: tuple[Group, ...] = tuple(flat)
         self.name = " x ".join(f.name for f in flat)
         self.dim = sum(f.dim for f in flat)
         self.is_compact = all(f.is_compact for f in flat)
@@ -52,13 +54,13 @@ class Product(Group):
     def infer_size(self, n: int) -> "Group":
         return Product(*(f.infer_size(n) for f in self.factors))
 
-    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Elem:
+    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Tuple:
         return tuple(f.identity(batch, dtype=dtype, device=device) for f in self.factors)
 
-    def compose(self, g: Elem, h: Elem) -> Elem:
+    def compose(self, g: Tuple, h: Tuple) -> Tuple:
         return tuple(f.compose(a, b) for f, a, b in zip(self.factors, g, h, strict=True))
 
-    def inverse(self, g: Elem) -> Elem:
+    def inverse(self, g: Tuple) -> Tuple:
         return tuple(f.inverse(a) for f, a in zip(self.factors, g, strict=True))
 
     def sample(
@@ -69,19 +71,19 @@ class Product(Group):
         dtype: torch.dtype | None = None,
         device: Device = None,
         radius: float | None = None,
-    ) -> Elem:
+    ) -> Tuple:
         return tuple(
             f.sample(batch, generator=generator, dtype=dtype, device=device, radius=radius) for f in self.factors
         )
 
-    def log_prob(self, g: Elem, *, radius: float | None = None) -> Tensor:
+    def log_prob(self, g: Tuple, *, radius: float | None = None) -> Tensor:
         terms = [f.log_prob(a, radius=radius) for f, a in zip(self.factors, g, strict=True)]
         return torch.stack(torch.broadcast_tensors(*terms)).sum(0)
 
-    def matrix(self, g: Elem, dtype: torch.dtype | None = None) -> Tensor:
+    def matrix(self, g: Tuple, dtype: torch.dtype | None = None) -> Tensor:
         return block_diagonal([f.matrix(a, dtype) for f, a in zip(self.factors, g, strict=True)])
 
-    def point_matrix(self, g: Elem, n: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
+    def point_matrix(self, g: Tuple, n: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
         """The product of the factors' linear parts; they have to commute, so only Scaling may join another factor."""
         movers = [(f, a) for f, a in zip(self.factors, g, strict=True) if f.acts_on_points]
         fixed = [f for f, _ in movers if f.point_dim is not None]
@@ -93,7 +95,7 @@ class Product(Group):
             out = out @ f.point_matrix(a, n, dtype)
         return out
 
-    def point_translation(self, g: Elem, dtype: torch.dtype | None = None) -> Tensor | None:
+    def point_translation(self, g: Tuple, dtype: torch.dtype | None = None) -> Tensor | None:
         shifts = [f.point_translation(a, dtype) for f, a in zip(self.factors, g, strict=True)]
         found = [s for s in shifts if s is not None]
         movers = sum(f.acts_on_points for f in self.factors)
@@ -101,15 +103,15 @@ class Product(Group):
             raise ValueError(f"group: {self.name} does not act on points: translations do not commute with the rest")
         return found[0] if found else None
 
-    def distance(self, g: Elem, h: Elem) -> Tensor:
+    def distance(self, g: Tuple, h: Tuple) -> Tensor:
         squares = [f.distance(a, b).square() for f, a, b in zip(self.factors, g, h, strict=True)]
         return torch.stack(torch.broadcast_tensors(*squares)).sum(0).sqrt()
 
-    def contains(self, g: Elem, atol: float = 1e-5) -> Tensor:
+    def contains(self, g: Tuple, atol: float = 1e-5) -> Tensor:
         checks = [f.contains(a, atol) for f, a in zip(self.factors, g, strict=True)]
         return torch.stack(torch.broadcast_tensors(*checks)).all(0)
 
-    def project(self, m: Elem) -> Elem:
+    def project(self, m: Tuple) -> Tuple:
         return tuple(f.project(a) for f, a in zip(self.factors, m, strict=True))
 
     def parts(self) -> dict[str, Sampler]:
@@ -130,14 +132,14 @@ class Product(Group):
             dtype: torch.dtype | None = None,
             device: Device = None,
             radius: float | None = None,
-        ) -> Elem:
+        ) -> Tuple:
             mine = sampler(batch, generator=generator, dtype=dtype, device=device, radius=radius)
             rest = [f.identity(as_batch(batch), dtype=dtype, device=device) for f in self.factors]
             return tuple(mine if j == i else e for j, e in enumerate(rest))
 
         return draw
 
-    def grid(self, num: int) -> Elem:
+    def grid(self, num: int) -> Tuple:
         """Identity, then grid elements of each factor in turn with the others at the identity."""
         share = [1 + len(range(i, max(num - 1, 0), len(self.factors))) for i in range(len(self.factors))]
         pieces = [self.identity((1,), dtype=torch.float64)]
@@ -148,28 +150,28 @@ class Product(Group):
             pieces.append(tuple(mine if j == i else e for j, e in enumerate(rest)))
         return map_elem(lambda *e: torch.cat(e), *pieces)
 
-    def label(self, g: Elem) -> str:
+    def label(self, g: Tuple) -> str:
         return ", ".join(f.label(a) for f, a in zip(self.factors, g, strict=True))
 
 
-class FiniteProduct(Product, FiniteGroup):
+class FiniteProduct(Product, FiniteGroup[Tuple]):
     """A product of finite groups: it can list its elements, the last factor running fastest."""
 
     @property
     def order(self) -> int:
         return math.prod(f.order for f in self.factors if f.order is not None)
 
-    def elements(self) -> Elem:
+    def elements(self) -> Tuple:
         self._guard_enumeration()
         place = torch.arange(self.order)
-        out: list[Elem] = []
+        out: list[Tuple] = []
         for f in reversed(self.factors):
             assert isinstance(f, FiniteGroup)
             out.append(f.element(place % f.order))
             place = place // f.order
         return tuple(reversed(out))
 
-    def index(self, g: Elem) -> Tensor:
+    def index(self, g: Tuple) -> Tensor:
         total = torch.zeros((), dtype=torch.int64)
         for f, a in zip(self.factors, g, strict=True):
             assert isinstance(f, FiniteGroup)
@@ -177,7 +179,7 @@ class FiniteProduct(Product, FiniteGroup):
             total = total.to(mine.device) * f.order + mine
         return total
 
-    def grid(self, num: int) -> Elem:
+    def grid(self, num: int) -> Tuple:
         return self.elements()
 
 

@@ -49,7 +49,7 @@ class Rep(ABC):
         """g -> ρ(g⁻¹)ᵀ; an orthogonal representation is its own dual."""
         return self if self.is_orthogonal else DualRep(self)
 
-    def restrict(self, subgroup: Group, embed: Callable[[Elem], Elem] | None = None) -> "Rep":
+    def restrict(self, subgroup: Group, embed: Callable[[Any], Any] | None = None) -> "Rep":
         """The same matrices seen by a subgroup; `embed` maps its elements into `self.group`.
 
         Without `embed` the inclusion is looked up by `erlangen.groups.subgroups.inclusion`.
@@ -146,7 +146,7 @@ class FunctionRep(Rep):
     """A representation given by a function `(g, dtype) -> matrix`, under a name that identifies it."""
 
     def __init__(
-        self, group: Group, dim: int, function: Callable[[Elem, torch.dtype | None], Tensor], *, name: str
+        self, group: Group, dim: int, function: Callable[[Any, torch.dtype | None], Tensor], *, name: str
     ) -> None:
         self.group = group
         self.dim = dim
@@ -165,7 +165,7 @@ class SumRep(Rep):
 
     def __init__(self, *parts: Rep) -> None:
         _same_group(parts)
-        self.parts = tuple(q for p in parts for q in (p.parts if isinstance(p, SumRep) else (p,)))
+        self.parts: tuple[Rep, ...] = tuple(q for p in parts for q in (p.parts if isinstance(p, SumRep) else (p,)))
         self.group = self.parts[0].group
         self.dim = sum(p.dim for p in self.parts)
         self.is_orthogonal = all(p.is_orthogonal for p in self.parts)
@@ -216,7 +216,7 @@ class DualRep(Rep):
 
 
 class RestrictedRep(Rep):
-    def __init__(self, rep: Rep, subgroup: Group, embed: Callable[[Elem], Elem]) -> None:
+    def __init__(self, rep: Rep, subgroup: Group, embed: Callable[[Any], Any]) -> None:
         self.rep = rep
         self.embed = embed
         self.group = subgroup

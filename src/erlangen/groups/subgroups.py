@@ -1,20 +1,20 @@
 """Inclusions of one group in another, and characters' inner product."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from erlangen.groups.affine import SE, E, Euclidean, Translation, homogeneous
 from erlangen.groups.base import FiniteGroup, Group
-from erlangen.groups.elements import Elem
 from erlangen.groups.finite import Cyclic, Dihedral
 from erlangen.groups.orthogonal import SO, O
 from erlangen.groups.polyhedral import Polyhedral
 from erlangen.groups.representations import Rep
 
 
-def inclusion(subgroup: Group, group: Group) -> Callable[[Elem], Elem]:
+def inclusion(subgroup: Group, group: Group) -> Callable[[Any], Any]:
     """The homomorphism that sees an element of `subgroup` as one of `group`.
 
     Known: G in G; C_m in C_n and D_n, D_m in D_n (m divides n); C_n, D_n and SO(2) in SO(2) or O(2) as matrices; the
@@ -29,7 +29,7 @@ def inclusion(subgroup: Group, group: Group) -> Callable[[Elem], Elem]:
     return found
 
 
-def _finite(small: Group, big: Group) -> Callable[[Elem], Elem] | None:
+def _finite(small: Group, big: Group) -> Callable[[Any], Any] | None:
     if small == big:
         return lambda g: g
     if not isinstance(small, (Cyclic, Dihedral)) or not isinstance(big, (Cyclic, Dihedral)) or big.n % small.n:
@@ -42,7 +42,7 @@ def _finite(small: Group, big: Group) -> Callable[[Elem], Elem] | None:
     return (lambda g: (g[0] * step, g[1])) if isinstance(big, Dihedral) else None
 
 
-def _matrices(small: Group, big: Group) -> Callable[[Elem], Elem] | None:
+def _matrices(small: Group, big: Group) -> Callable[[Any], Any] | None:
     same_space = small.acts_on_points and small.point_dim == big.point_dim
     if not same_space:
         return None
@@ -51,7 +51,7 @@ def _matrices(small: Group, big: Group) -> Callable[[Elem], Elem] | None:
         return small.matrix if proper or isinstance(big, O) else None
     if isinstance(big, (SE, E)) and (proper or isinstance(big, E)):
 
-        def embed(g: Elem) -> Elem:
+        def embed(g: Any) -> Tensor:
             linear = small.point_matrix(g)
             shift = small.point_translation(g)
             return homogeneous(linear, linear.new_zeros(linear.shape[:-1]) if shift is None else shift)

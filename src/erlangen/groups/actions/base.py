@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from erlangen.groups.base import Group
-from erlangen.groups.elements import Elem
 
 
 class Action(ABC):
@@ -193,6 +192,3 @@ def lead_shape(batch: tuple[int, ...], x: Tensor, event: int, what: str) -> tupl
 def require_float(x: Tensor, what: str) -> None:
     if not torch.is_floating_point(x) and not torch.is_complex(x):
         raise TypeError(f"x: {what} needs floating-point data, given {x.dtype}")
-
-
-__all__ = ["Action", "Compose", "Elem", "Function", "OnProduct", "PerLeaf", "Trivial", "lead_shape", "require_float"]

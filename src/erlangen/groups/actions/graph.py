@@ -9,7 +9,7 @@ from torch import Tensor
 from erlangen.groups.actions.base import Action
 from erlangen.groups.actions.linear import Points, Vectors
 from erlangen.groups.base import Group
-from erlangen.groups.elements import Elem, map_elem
+from erlangen.groups.elements import map_elem
 from erlangen.groups.finite import Symmetric
 from erlangen.groups.product import Product
 
@@ -43,7 +43,7 @@ class Graph(Action):
         self.points = tuple(points)
         self.vectors = tuple(vectors)
 
-    def __call__(self, g: Elem, x: Any) -> Any:
+    def __call__(self, g: Any, x: Any) -> Any:
         factors = self.group.factors if isinstance(self.group, Product) else (self.group,)
         elements = g if isinstance(self.group, Product) else (g,)
         out = x.clone()
@@ -54,7 +54,7 @@ class Graph(Action):
                 self._move(factor, element, out)
         return out
 
-    def _move(self, group: Group, g: Elem, data: Any) -> None:
+    def _move(self, group: Group, g: Any, data: Any) -> None:
         batched = len(group.batch_shape(g)) == 1
         if batched:
             batch = data.batch if getattr(data, "batch", None) is not None else None

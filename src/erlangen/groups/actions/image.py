@@ -1,6 +1,6 @@
 """Symmetries of the plane on images: exact where pixels go to pixels, resampled elsewhere."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,6 @@ from torch import Tensor
 
 from erlangen.groups.actions.base import Action, lead_shape
 from erlangen.groups.base import Group
-from erlangen.groups.elements import Elem
 
 _SNAP = 1e-6
 
@@ -47,11 +46,11 @@ class Image(Action):
         self.channels = channels
         self.exact = bool(getattr(group, "n", 0) in (1, 2, 4)) and group.name[:1] in "CD"
 
-    def is_exact(self, g: Elem) -> Tensor:
+    def is_exact(self, g: Any) -> Tensor:
         """Which elements move pixels to pixels (of a square image), bool `[*B]`."""
         return self._pixel_exact(*self._affine(g), 1, 1)
 
-    def __call__(self, g: Elem, x: Tensor) -> Tensor:
+    def __call__(self, g: Any, x: Tensor) -> Tensor:
         if x.ndim < 2:
             raise ValueError(f"x: an image is [..., H, W], given shape {tuple(x.shape)}")
         matrix, shift = self._affine(g)
@@ -72,7 +71,7 @@ class Image(Action):
             moved = self._turn_channels(moved, matrix)
         return moved
 
-    def valid_mask(self, g: Elem, x: Tensor) -> Tensor | None:
+    def valid_mask(self, g: Any, x: Tensor) -> Tensor | None:
         """bool `[*B, 1, H, W]`: pixels whose preimage lies inside the image; where interpolation was needed for
         anything but a shift, also inside the inscribed disc. None if that is every pixel."""
         matrix, shift = self._affine(g)
@@ -88,7 +87,7 @@ class Image(Action):
         mask = (inside & (in_disc | exact | shift_only))[..., None, :, :]
         return None if bool(mask.all()) else mask.to(x.device)
 
-    def _affine(self, g: Elem) -> tuple[Tensor, Tensor]:
+    def _affine(self, g: Any) -> tuple[Tensor, Tensor]:
         matrix = self.group.plane_matrix(g, torch.float64)
         shift = self.group.point_translation(g, torch.float64)
         return matrix, matrix.new_zeros(matrix.shape[:-1]) if shift is None else shift

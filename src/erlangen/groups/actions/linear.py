@@ -6,7 +6,6 @@ from torch import Tensor
 
 from erlangen.groups.actions.base import Action, lead_shape, require_float
 from erlangen.groups.base import Group
-from erlangen.groups.elements import Elem
 
 
 def apply_rows(matrix: Tensor, x: Tensor, what: str) -> Tensor:
@@ -35,7 +34,7 @@ class Linear(Action):
         self.group = rep.group
         self.is_trivial = bool(getattr(rep, "is_trivial", False))
 
-    def __call__(self, g: Elem, x: Tensor) -> Tensor:
+    def __call__(self, g: Any, x: Tensor) -> Tensor:
         moved = x.movedim(self.axis, -1)
         return apply_rows(self.rep.matrix(g, x.dtype), moved, repr(self)).movedim(-1, self.axis)
 
@@ -51,7 +50,7 @@ class Vectors(Action):
         self.group: Group = group
         self.is_trivial = group.name.startswith("T(")
 
-    def __call__(self, g: Elem, x: Tensor) -> Tensor:
+    def __call__(self, g: Any, x: Tensor) -> Tensor:
         if self.is_trivial:
             return x
         return apply_rows(self.group.point_matrix(g, x.shape[-1], x.dtype), x, repr(self))
@@ -64,7 +63,7 @@ class Points(Action):
         _require_points(group)
         self.group: Group = group
 
-    def __call__(self, g: Elem, x: Tensor) -> Tensor:
+    def __call__(self, g: Any, x: Tensor) -> Tensor:
         require_float(x, repr(self))
         moved = apply_rows(self.group.point_matrix(g, x.shape[-1], x.dtype), x, repr(self))
         shift = self.group.point_translation(g, x.dtype)
@@ -82,7 +81,7 @@ class LeftMul(Action):
         self.group: Group = group
         self.is_trivial = group.name.startswith("T(")
 
-    def __call__(self, g: Elem, x: Tensor) -> Tensor:
+    def __call__(self, g: Any, x: Tensor) -> Tensor:
         if self.is_trivial:
             return x
         return apply_rows(self.group.point_matrix(g, x.shape[-1], x.dtype), x.mT, repr(self)).mT

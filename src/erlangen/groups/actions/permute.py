@@ -1,6 +1,7 @@
 """Permutations of axes, and symmetries of sequences."""
 
 from collections.abc import Sequence as SequenceOf
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -8,7 +9,6 @@ from torch import Tensor
 from erlangen.groups.actions.base import Action, lead_shape, require_float
 from erlangen.groups.affine import Translation
 from erlangen.groups.base import Group
-from erlangen.groups.elements import Elem
 from erlangen.groups.finite import Cyclic, Dihedral, Symmetric
 
 
@@ -37,7 +37,7 @@ class Permute(Action):
         self.group: Group = group
         self.axes = tuple(axes)
 
-    def __call__(self, g: Elem, x: Tensor) -> Tensor:
+    def __call__(self, g: Any, x: Tensor) -> Tensor:
         source = torch.argsort(g, dim=-1)
         for axis in self.axes:
             x = gather_axis(x, source, axis, repr(self))
@@ -64,12 +64,12 @@ class Sequence(Action):
         self.axis = axis
         self.exact = not isinstance(group, Translation)
 
-    def __call__(self, g: Elem, x: Tensor) -> Tensor:
+    def __call__(self, g: Any, x: Tensor) -> Tensor:
         if isinstance(self.group, Translation):
             return self._shift(g, x)
         return gather_axis(x, self._source(g, x), self.axis, repr(self))
 
-    def _source(self, g: Elem, x: Tensor) -> Tensor:
+    def _source(self, g: Any, x: Tensor) -> Tensor:
         length = x.shape[self.axis]
         if isinstance(self.group, Symmetric):
             return torch.argsort(g, dim=-1)
@@ -81,7 +81,7 @@ class Sequence(Action):
         sign = (1 - 2 * flip)[..., None]
         return (sign * (time - rot[..., None] * (length // n))) % length
 
-    def _shift(self, g: Elem, x: Tensor) -> Tensor:
+    def _shift(self, g: Any, x: Tensor) -> Tensor:
         require_float(x, repr(self))
         length = x.shape[self.axis]
         source = torch.arange(length, device=x.device, dtype=x.dtype) - g[..., 0, 1].to(x)[..., None]
@@ -94,7 +94,7 @@ class Sequence(Action):
             total = total + picked * weight.reshape(*lead, length, *([1] * (-self.axis - 1)))
         return total
 
-    def valid_mask(self, g: Elem, x: Tensor) -> Tensor | None:
+    def valid_mask(self, g: Any, x: Tensor) -> Tensor | None:
         """bool `[*B, T, 1]` of places whose preimage lies inside, for T(1)."""
         if not isinstance(self.group, Translation):
             return None
