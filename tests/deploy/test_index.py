@@ -33,6 +33,7 @@ def brute(vectors: torch.Tensor, query: torch.Tensor, metric: str) -> np.ndarray
     return q @ x.T
 
 
+sizes = (st.integers(1, 60), st.integers(1, 12), st.integers(1, 70), st.integers(0, 99))
 cases = st.tuples(
     st.sampled_from(METRICS), st.integers(1, 60), st.integers(1, 12), st.integers(1, 70), st.integers(0, 99)
 )
