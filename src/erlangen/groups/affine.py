@@ -64,7 +64,7 @@ class Euclidean(LieGroup[Tensor]):
         self,
         batch: Batch,
         linear: Tensor | None,
-        radius: float | None,
+        radius: float | int | None,
         generator: torch.Generator | None,
         device: Device,
     ) -> Tensor:
@@ -80,14 +80,14 @@ class Euclidean(LieGroup[Tensor]):
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
         device: Device = None,
-        radius: float | None = None,
+        radius: float | int | None = None,
     ) -> Tensor:
         linear = None
         if self.linear is not None:
             linear = self.linear.sample(batch, generator=generator, dtype=torch.float64, device=device)
         return self._draw(batch, linear, radius, generator, device).to(dtype or torch.get_default_dtype())
 
-    def log_prob(self, g: Tensor, *, radius: float | None = None) -> Tensor:
+    def log_prob(self, g: Tensor, *, radius: float | int | None = None) -> Tensor:
         scale = 1.0 if radius is None else radius
         shift = g[..., : self.n, self.n] / scale
         return -shift.square().sum(-1) / 2 - self.n * (math.log(scale) + math.log(2 * math.pi) / 2)
@@ -166,7 +166,7 @@ class Euclidean(LieGroup[Tensor]):
             generator: torch.Generator | None = None,
             dtype: torch.dtype | None = None,
             device: Device = None,
-            radius: float | None = None,
+            radius: float | int | None = None,
         ) -> Tensor:
             linear = sampler(batch, generator=generator, dtype=dtype, device=device)
             return homogeneous(linear, linear.new_zeros(self.n))
@@ -252,13 +252,13 @@ class Scaling(LieGroup[Tensor]):
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
         device: Device = None,
-        radius: float | None = None,
+        radius: float | int | None = None,
     ) -> Tensor:
         spread = 0.5 if radius is None else radius
         normal = draw_normal(as_batch(batch), generator, device)
         return torch.exp(spread * normal).to(dtype or torch.get_default_dtype())
 
-    def log_prob(self, g: Tensor, *, radius: float | None = None) -> Tensor:
+    def log_prob(self, g: Tensor, *, radius: float | int | None = None) -> Tensor:
         spread = 0.5 if radius is None else radius
         return -(torch.log(g) / spread).square() / 2 - math.log(spread) - math.log(2 * math.pi) / 2
 

@@ -60,7 +60,7 @@ class Group(ABC, Generic[Element]):
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
         device: Device = None,
-        radius: float | None = None,
+        radius: float | int | None = None,
     ) -> Element:
         """Random elements: Haar on compact groups; `radius` sets the scale of the non-compact directions."""
 
@@ -96,7 +96,7 @@ class Group(ABC, Generic[Element]):
     def grid(self, num: int) -> Element:
         """A fixed list of elements, identity first: all of a finite group, a regular one of a circle."""
 
-    def log_prob(self, g: Element, *, radius: float | None = None) -> Tensor:
+    def log_prob(self, g: Element, *, radius: float | int | None = None) -> Tensor:
         """Log-density of `sample` with respect to left Haar measure; 0 on compact groups."""
         return torch.zeros(self.batch_shape(g), device=first_leaf(g).device)
 

@@ -57,7 +57,7 @@ class Cyclic(FiniteGroup[Tensor]):
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
         device: Device = None,
-        radius: float | None = None,
+        radius: float | int | None = None,
     ) -> Tensor:
         return draw_integers(self.n, as_batch(batch), generator, device)
 
@@ -128,7 +128,7 @@ class Dihedral(FiniteGroup[Flipped]):
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
         device: Device = None,
-        radius: float | None = None,
+        radius: float | int | None = None,
     ) -> Flipped:
         index = draw_integers(self.order, as_batch(batch), generator, device)
         return index % self.n, index // self.n
@@ -163,7 +163,7 @@ class Dihedral(FiniteGroup[Flipped]):
                 generator: torch.Generator | None = None,
                 dtype: torch.dtype | None = None,
                 device: Device = None,
-                radius: float | None = None,
+                radius: float | int | None = None,
             ) -> Flipped:
                 rot = draw_integers(self.n, as_batch(batch), generator, device)
                 return rot, torch.full_like(rot, value)
@@ -235,7 +235,7 @@ class Symmetric(FiniteGroup[Tensor]):
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
         device: Device = None,
-        radius: float | None = None,
+        radius: float | int | None = None,
     ) -> Tensor:
         return torch.argsort(draw_uniform((*as_batch(batch), self.size), generator, device), dim=-1)
 

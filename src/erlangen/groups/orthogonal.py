@@ -106,7 +106,7 @@ class SO(LieGroup[Tensor]):
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
         device: Device = None,
-        radius: float | None = None,
+        radius: float | int | None = None,
     ) -> Tensor:
         q = haar_orthogonal(as_batch(batch), self.n, generator, device)
         return to_special(q).to(dtype or torch.get_default_dtype())
@@ -182,7 +182,7 @@ class O(SO):  # noqa: E742
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
         device: Device = None,
-        radius: float | None = None,
+        radius: float | int | None = None,
     ) -> Tensor:
         return haar_orthogonal(as_batch(batch), self.n, generator, device).to(dtype or torch.get_default_dtype())
 
@@ -218,7 +218,7 @@ class O(SO):  # noqa: E742
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
         device: Device = None,
-        radius: float | None = None,
+        radius: float | int | None = None,
     ) -> Tensor:
         """Reflections in a hyperplane with uniform normal: I - 2 v v^T."""
         v = draw_normal((*as_batch(batch), self.n), generator, device)

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from erlangen.groups.elements import as_batch, draw_integers
 from erlangen.groups.orthogonal import rotation_angle
 
 
-def _turn(axis: tuple[float, float, float], fraction: float) -> Tensor:
+def _turn(axis: Sequence[float | int], fraction: float) -> Tensor:
     """The rotation about `axis` by this fraction of a turn, float64."""
     x, y, z = (a / math.hypot(*axis) for a in axis)
     k = torch.tensor([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]], dtype=torch.float64)
@@ -95,7 +96,7 @@ class Polyhedral(FiniteGroup[Tensor]):
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
         device: Device = None,
-        radius: float | None = None,
+        radius: float | int | None = None,
     ) -> Tensor:
         return draw_integers(self.order, as_batch(batch), generator, device)
 

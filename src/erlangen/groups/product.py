@@ -70,13 +70,13 @@ class Product(Group[Tuple]):
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
         device: Device = None,
-        radius: float | None = None,
+        radius: float | int | None = None,
     ) -> Tuple:
         return tuple(
             f.sample(batch, generator=generator, dtype=dtype, device=device, radius=radius) for f in self.factors
         )
 
-    def log_prob(self, g: Tuple, *, radius: float | None = None) -> Tensor:
+    def log_prob(self, g: Tuple, *, radius: float | int | None = None) -> Tensor:
         terms = [f.log_prob(a, radius=radius) for f, a in zip(self.factors, g, strict=True)]
         return torch.stack(torch.broadcast_tensors(*terms)).sum(0)
 
@@ -131,7 +131,7 @@ class Product(Group[Tuple]):
             generator: torch.Generator | None = None,
             dtype: torch.dtype | None = None,
             device: Device = None,
-            radius: float | None = None,
+            radius: float | int | None = None,
         ) -> Tuple:
             mine = sampler(batch, generator=generator, dtype=dtype, device=device, radius=radius)
             rest = [f.identity(as_batch(batch), dtype=dtype, device=device) for f in self.factors]
