@@ -43,7 +43,7 @@ class UserGroup:
         generator: torch.Generator | None = None,
         dtype: torch.dtype | None = None,
         device: Any = None,
-        radius: float | None = None,
+        radius: float | int | None = None,
     ) -> Any:
         if batch:
             raise ValueError(f"batch: {batch} given, but user-written transformations are drawn one at a time; pass ()")

@@ -12,7 +12,7 @@ _PUBLIC = {
     "check": "erlangen.testing.examine:check",
     "check_equivariance": "erlangen.testing.examine:check",
     "check_module": "erlangen.testing.pytest_support:check_module",
-    "module_checks": "erlangen.testing.module_checks:module_checks",
+    "module_checks": "erlangen.testing.named_checks:module_checks",
     "parametrize_with_checks": "erlangen.testing.pytest_support:parametrize_with_checks",
 }
 __all__ = sorted(_PUBLIC)

@@ -128,6 +128,8 @@ def _axis(session: Session, result: CheckResult, main: Measured, tolerance: floa
 
 
 def _is_image(session: Session) -> bool:
+    if session.symmetry.is_user_written:
+        return any(type(m).__name__.startswith("Conv") for root in session.main.modules for m in root.modules())
     return _mentions(session.symmetry.input_type, ("image", "sequence"))
 
 
@@ -178,12 +180,16 @@ def _from_layer(session: Session, result: CheckResult, main: Measured) -> str | 
         return "a layer mixes the components of a vector (coordinates used as features); mix channels instead"
     if kind.startswith(ACTIVATIONS + NORMS) and _vectors(session):
         return "a nonlinearity or normalisation acts on components that rotate; act on lengths instead"
+    if _is_image(session) and kind.startswith("Conv") and parts & {"rotations", "reflections"}:
+        return "plain filters have an orientation of their own; share them over the group (group convolution)"
     if "MaxPool" in kind or "AvgPool" in kind or (kind.startswith("Conv") and _is_image(session)):
         return "strides and pooling sample a fixed grid: shifts that are no multiple of the stride alias"
     if "permutations" in parts:
         if kind.startswith(("LSTM", "GRU", "RNN", "Conv")):
             return "the layer reads the elements in order (recurrent or convolutional over the rows)"
         return "something depends on the order of the rows (positions, flattening, first or last element, capped ties)"
+    if _is_image(session) and parts & {"rotations", "reflections"}:
+        return "the layout of the pixels enters (flattening, positions): pool over the group and the plane first"
     if "rotations" in parts or "reflections" in parts:
         return "absolute orientation enters (coordinates used as plain features, or a fixed frame in a buffer)"
     if result.verdict == "approximate" and _inexact(session):

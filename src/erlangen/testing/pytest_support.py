@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from erlangen.groups.symmetry import Case
-from erlangen.testing.module_checks import declared_symmetries, module_checks
+from erlangen.testing.named_checks import declared_symmetries, module_checks
 
 
 def check_module(module: Any, inputs: Any = None) -> list[str]:

@@ -59,6 +59,8 @@ class Runner:
     def __call__(self, args: tuple[Any, ...], *, seed: int | None = None, grad: bool = False) -> Any:
         if self.reset is not None:
             self.reset.restore()
+        if self.borrowed is not None:  # the other precision may have used it since
+            isolate.to_precision(self.modules, self.dtype)
         if seed is not None:
             isolate.seed_everything(seed)
         given = leaves.to_device(leaves.fresh(args), self.device)

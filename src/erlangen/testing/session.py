@@ -74,7 +74,7 @@ class Session:
         return runner
 
     def close(self) -> None:
-        for runner in self.runners.values():
+        for runner in reversed(list(self.runners.values())):  # a borrowed model is handed back in the order of nesting
             runner.close()
 
 
@@ -118,9 +118,8 @@ def _memory_and_randomness(session: Session) -> None:
 
     first, again, other = runner(base, seed=11), runner(base, seed=11), runner(base, seed=12)
     if differs(first, again):
-        for name in list(session.runners):
-            session.runners[name].close()
-            session.runners[name] = _pristine(session, name)
+        session.close()
+        session.runners = {name: _pristine(session, name) for name in session.runners}
         runner = session.main
         first, again, other = runner(base, seed=11), runner(base, seed=11), runner(base, seed=12)
         session.stateful = not differs(first, again)
