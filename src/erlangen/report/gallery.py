@@ -44,4 +44,5 @@ def _shown(entry: Mapping[str, Any], query: Mapping[str, Any] | None, rank: int)
     other = query is not None and label is not None and query.get("label") is not None and label != query["label"]
     mark = ' <span class="other">other class</span>' if other else ""
     kind = ' class="differs"' if other else ""
-    return f"<figure{kind}>{picture(entry.get('image'), ', '.join(words), size=72)}<figcaption>{text}{mark}</figcaption></figure>"
+    image = picture(entry.get("image"), ", ".join(words), size=72)
+    return f"<figure{kind}>{image}<figcaption>{text}{mark}</figcaption></figure>"

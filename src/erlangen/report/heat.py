@@ -35,7 +35,8 @@ def heat_table(spec: Mapping[str, Any], *, palette: str, corner: str = "", digit
     caption = escape(spec.get("title") or "")
     return (
         f'<div class="scroll" tabindex="0" role="group" aria-label="{caption}"><table class="heat {palette}{slim}">'
-        f'<caption>{caption}</caption><thead><tr><th scope="col" class="corner">{escape(corner)}</th>{head}</tr></thead>'
+        f'<caption>{caption}</caption><thead><tr><th scope="col" class="corner">{escape(corner)}</th>{head}'
+        "</tr></thead>"
         f"<tbody>{''.join(body)}</tbody></table></div>{note}"
     )
 
@@ -48,7 +49,7 @@ def _cell(value: float, low: float, high: float, name: str, digits: int) -> str:
     deep = " deep" if share > 0.62 else ""
     title = escape(f"{name}: {figure_text(value)}")
     text = f"{value:.{digits}f}".replace("-", "−")
-    if value != 0 and abs(value) < 0.5 * 10**-digits:
+    if abs(value) < 0.5 * 10**-digits:
         text = "0"
     return f'<td class="cell{deep}{over}" style="--v:{round(100 * share)}%" title="{title}">{text}</td>'
 

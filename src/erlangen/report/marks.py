@@ -17,18 +17,19 @@ WORDS = {
 }
 _LOOKS = {"exact": "pass", "round-off": "pass", "approximate": "warn", "broken": "fail", "vacuous": "fail"}
 
-SYMBOLS = """<svg width="0" height="0" class="defs" aria-hidden="true"><defs>
-<symbol id="i-fail" viewBox="0 0 16 16"><path d="M5.2.8h5.6l4.4 4.4v5.6l-4.4 4.4H5.2L.8 10.8V5.2z" fill="currentColor"/>\
-<path d="M5.3 5.3l5.4 5.4M10.7 5.3l-5.4 5.4" class="cut"/></symbol>
-<symbol id="i-warn" viewBox="0 0 16 16"><path d="M8 1l7.4 13.6H.6z" fill="currentColor"/><path d="M8 6v4M8 12v.6" class="cut"/></symbol>
-<symbol id="i-inconclusive" viewBox="0 0 16 16"><circle cx="8" cy="8" r="6.7" fill="none" stroke="currentColor" \
-stroke-width="1.6" stroke-dasharray="3.2 1.6"/><path d="M5.9 6.3c0-2.7 4.3-2.7 4.3 0 0 1.6-2.1 1.5-2.1 3.3M8.1 11.6v.6" class="line"/></symbol>
-<symbol id="i-pass" viewBox="0 0 16 16"><circle cx="8" cy="8" r="7.4" fill="currentColor"/><path d="M4.6 8.3l2.4 2.4 4.5-5.1" class="cut"/></symbol>
-<symbol id="i-info" viewBox="0 0 16 16"><rect x="1.2" y="1.2" width="13.6" height="13.6" rx="3" fill="none" \
-stroke="currentColor" stroke-width="1.4"/><path d="M8 7.2v4.2M8 4.4v.6" class="line"/></symbol>
-<symbol id="i-not_applicable" viewBox="0 0 16 16"><circle cx="8" cy="8" r="6.8" fill="none" stroke="currentColor" \
-stroke-width="1.4"/><path d="M4.8 8h6.4" class="line"/></symbol>
-</defs></svg>"""
+_SHAPES = {
+    "fail": '<path d="M5.2.8h5.6l4.4 4.4v5.6l-4.4 4.4H5.2L.8 10.8V5.2z" fill="currentColor"/>'
+    '<path d="M5.3 5.3l5.4 5.4M10.7 5.3l-5.4 5.4" class="cut"/>',
+    "warn": '<path d="M8 1l7.4 13.6H.6z" fill="currentColor"/><path d="M8 6v4M8 12v.6" class="cut"/>',
+    "inconclusive": '<circle cx="8" cy="8" r="6.7" class="ring" stroke-dasharray="3.2 1.6"/>'
+    '<path d="M5.9 6.3c0-2.7 4.3-2.7 4.3 0 0 1.6-2.1 1.5-2.1 3.3M8.1 11.6v.6" class="line"/>',
+    "pass": '<circle cx="8" cy="8" r="7.4" fill="currentColor"/><path d="M4.6 8.3l2.4 2.4 4.5-5.1" class="cut"/>',
+    "info": '<rect x="1.2" y="1.2" width="13.6" height="13.6" rx="3" class="ring"/>'
+    '<path d="M8 7.2v4.2M8 4.4v.6" class="line"/>',
+    "not_applicable": '<circle cx="8" cy="8" r="6.8" class="ring"/><path d="M4.8 8h6.4" class="line"/>',
+}
+_DEFINED = "".join(f'<symbol id="i-{name}" viewBox="0 0 16 16">{shape}</symbol>' for name, shape in _SHAPES.items())
+SYMBOLS = f'<svg width="0" height="0" class="defs" aria-hidden="true"><defs>{_DEFINED}</defs></svg>'
 
 
 def look_of(verdict: str) -> str:

@@ -6,12 +6,14 @@ from typing import Any
 
 from erlangen.report.marks import WORDS, icon
 from erlangen.report.plain import ORDER, mapping, number, sequence, verdict_of
-from erlangen.report.wording import count_text, escape, seconds_text, size_text
+from erlangen.report.wording import count_text, escape, prose, seconds_text, size_text
 
 LOGO = (
-    '<svg class="logo" viewBox="0 0 40 40" width="40" height="40" aria-hidden="true"><g fill="none" stroke="currentColor">'
+    '<svg class="logo" viewBox="0 0 40 40" width="40" height="40" aria-hidden="true">'
+    '<g fill="none" stroke="currentColor">'
     '<path d="M13.4 4h13.2L36 13.4v13.2L26.6 36H13.4L4 26.6V13.4z" stroke-width="1.6"/>'
-    '<path d="M20 20L20 4.2M20 20L31.2 8.8M20 20h15.8M20 20l11.2 11.2M20 20v15.8M20 20L8.8 31.2M20 20H4.2M20 20L8.8 8.8" '
+    '<path d="M20 20L20 4.2M20 20L31.2 8.8M20 20h15.8M20 20l11.2 11.2M20 20v15.8'
+    'M20 20L8.8 31.2M20 20H4.2M20 20L8.8 8.8" '
     'stroke-width=".7" opacity=".55"/></g><circle cx="20" cy="20" r="2.6" fill="currentColor"/>'
     '<circle cx="31.2" cy="8.8" r="3" class="accent"/></svg>'
 )
@@ -73,7 +75,8 @@ def _pair(pair: Any) -> str:
 def _tally(findings: list[Mapping[str, Any]]) -> str:
     counts = Counter(verdict_of(dict(f)) for f in findings)
     items = "".join(
-        f'<li class="v-{v}" style="--n:{counts[v]}"><span class="strip"></span>{icon(v)}<b>{counts[v]}</b> {WORDS[v]}</li>'
+        f'<li class="v-{v}" style="--n:{counts[v]}"><span class="strip"></span>{icon(v)}'
+        f"<b>{counts[v]}</b> {WORDS[v]}</li>"
         for v in ORDER
         if counts[v]
     )
@@ -82,7 +85,7 @@ def _tally(findings: list[Mapping[str, Any]]) -> str:
 
 def three_sentences(record: Mapping[str, Any]) -> str:
     """What to know if nothing else is read."""
-    items = "".join(f"<li>{escape(s)}</li>" for s in sequence(record.get("sentences")))
+    items = "".join(f"<li>{prose(s)}</li>" for s in sequence(record.get("sentences")))
     if not items:
         return ""
     return (

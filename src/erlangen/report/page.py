@@ -19,7 +19,7 @@ __all__ = ["MAX_BYTES", "read_html", "render_html"]
 
 MAX_BYTES = 2_000_000
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'"
-_ICON = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkMPj/HwADGAGfbO0cHwAAAABJRU5ErkJggg=="
+_ICON = "data:,"  # an empty icon, so that no browser asks for one
 
 
 def render_html(report: Any, proof: Sequence[Any] | None = None, gallery: Sequence[Any] | None = None) -> str:
@@ -101,8 +101,10 @@ def _page(record: dict[str, Any], checks: list[dict[str, Any]], gallery: list[An
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
         f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'
-        f'<meta name="referrer" content="no-referrer"><link rel="icon" href="{_ICON}"><style>{style}</style></head><body>'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        '<meta name="color-scheme" content="light dark">'
+        f'<meta name="referrer" content="no-referrer"><link rel="icon" href="{_ICON}">'
+        f"<style>{style}</style></head><body>"
         f'<a class="skip" href="#content">Skip to the findings</a>{SYMBOLS}'
         f'<div class="frame"><nav aria-label="Sections"><a class="home" href="#top">erlangen</a><ol>{links}</ol></nav>'
         f'<main id="content">{header_card(record)}{three_sentences(record)}{main}{_footer(keep)}</main></div>'

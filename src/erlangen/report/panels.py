@@ -11,6 +11,12 @@ from erlangen.report.plain import grouped, key_of, mapping, number, sequence
 from erlangen.report.wording import escape, title_of
 
 MOST_PROFILES = 12
+_REFERENCES = {
+    "untrained": "untrained twin",
+    "null": "null: by chance",
+    "floor": "numerical floor",
+    "theory": "theory (baseline)",
+}
 
 
 def figures_of(record: Mapping[str, Any], kind: str) -> list[tuple[str, dict[str, Any]]]:
@@ -71,10 +77,8 @@ def _profile(metric: str, findings: list[dict[str, Any]]) -> dict[str, Any]:
     series = []
     kinds = [str(r.get("kind")) for r in references if math.isfinite(number(r.get("value")))]
     if kinds:
-        name = {"untrained": "untrained twin", "null": "null: shuffled", "floor": "numerical floor"}.get(
-            kinds[0], kinds[0]
-        )
-        series.append({"name": f"{name}", "x": layers, "y": [r.get("value") for r in references], "grey": True})
+        values = [r.get("value") for r in references]
+        series.append({"name": _REFERENCES.get(kinds[0], kinds[0]), "x": layers, "y": values})
     return {"kind": "curve", "title": title_of(metric), "series": [*series, measured]}
 
 

@@ -31,9 +31,9 @@ class Scale:
             return [10.0**e for e in range(first, last + 1, step)]
         raw = (self.high - self.low) / max(count, 1)
         power = 10.0 ** math.floor(math.log10(raw))
-        step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= raw * (1 - 1e-9))
-        first = math.ceil(self.low / step - 1e-9)
-        found = [round(i * step, 12) for i in range(first, math.floor(self.high / step + 1e-9) + 1)]
+        width = next(m * power for m in (1.0, 2.0, 2.5, 5.0, 10.0) if m * power >= raw * (1 - 1e-9))
+        begin = math.ceil(self.low / width - 1e-9)
+        found = [round(i * width, 12) for i in range(begin, math.floor(self.high / width + 1e-9) + 1)]
         return found or [self.low, self.high]
 
 

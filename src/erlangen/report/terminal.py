@@ -3,7 +3,7 @@
 import io
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -37,13 +37,8 @@ def terminal_table(report: Any, *, width: int = 110, color: bool = False) -> str
         cells = (name, layer, figure_text(number(finding.get("value"))), _interval(finding), _reference(finding))
         table.add_row(_mark(finding), *(Text(_printable(c)) for c in cells))
     written = io.StringIO()
-    console = Console(
-        file=written,
-        width=width,
-        force_terminal=color,
-        color_system="standard" if color else None,
-        legacy_windows=False,
-    )
+    colors: Literal["standard"] | None = "standard" if color else None
+    console = Console(file=written, width=width, force_terminal=color, color_system=colors, legacy_windows=False)
     header = mapping(record.get("header"))
     model, data = header.get("model") or "model", header.get("data") or "data"
     console.print(Text(_printable(f"{model} on {data}"), style="bold"))

@@ -8,8 +8,9 @@ from erlangen.report.marks import WORDS, badge
 from erlangen.report.plain import ORDER, by_verdict, grouped, key_of, mapping, number, verdict_of
 from erlangen.report.scales import Scale
 from erlangen.report.whisker import scale_of, whisker
-from erlangen.report.wording import count_text, escape, figure_text, slug, title_of
+from erlangen.report.wording import count_text, escape, figure_text, prose, slug, title_of
 
+MOST_PASSED = 8
 FOLDED = ("info", "not_applicable")
 
 
@@ -17,22 +18,32 @@ def verdict_section(findings: list[dict[str, Any]]) -> str:
     """Decided and undecided findings as a table that filters without a script; what has no verdict is folded."""
     scales = {metric: scale_of(group) for metric, group in grouped(findings, "metric").items()}
     rows = by_verdict(findings)
-    open_rows = [f for f in rows if verdict_of(f) not in FOLDED]
+    passed = [f for f in rows if verdict_of(f) == "pass"]
+    passed = passed if len(passed) > MOST_PASSED else []
+    open_rows = [f for f in rows if verdict_of(f) not in FOLDED and f not in passed]
     folded = [f for f in rows if verdict_of(f) in FOLDED]
     present = [v for v in ORDER if any(verdict_of(f) == v for f in open_rows)]
     parts = [_legend()]
     if open_rows:
         parts += [_filter(present) if len(present) > 1 else "", _table(open_rows, scales, "Findings with a verdict")]
-    else:
+    elif not passed:
         parts.append("<p>No finding carries a verdict.</p>")
-    if folded:
-        opened = " open" if not open_rows else ""
-        parts.append(
-            f'<details class="fold"{opened}><summary>{len(folded)} findings without a verdict'
-            "<span>numbers for which no threshold can be defended</span></summary>"
-            f"{_table(folded, scales, 'Findings for information')}</details>"
-        )
+    opened = not open_rows
+    for group, title, words in (
+        (passed, "passed", "their whole interval lies on the good side of the threshold"),
+        (folded, "without a verdict", "numbers for which no threshold can be defended"),
+    ):
+        if group:
+            parts.append(_fold(_table(group, scales, f"Findings {title}"), len(group), title, words, opened))
     return "".join(parts)
+
+
+def _fold(table: str, count: int, title: str, words: str, opened: bool) -> str:
+    plural = "" if count == 1 else "s"
+    return (
+        f'<details class="fold"{" open" if opened else ""}><summary>{count} finding{plural} {title}'
+        f"<span>{words}</span></summary>{table}</details>"
+    )
 
 
 def _legend() -> str:
@@ -40,10 +51,12 @@ def _legend() -> str:
         '<ul class="legend marks"><li><svg width="34" height="16" viewBox="0 0 34 16" aria-hidden="true">'
         '<path class="whisker" d="M3 8H31M3 4v8M31 4v8"/><circle class="dot" cx="17" cy="8" r="4.2"/></svg>'
         "value and interval</li>"
-        '<li><svg width="26" height="18" viewBox="0 0 26 18" aria-hidden="true"><rect class="band" x="2" y="1" width="22" '
-        'height="16" rx="2"/><path class="reference" d="M13 3l5 6l-5 6l-5 -6z"/></svg>reference and its band</li>'
-        '<li><svg width="8" height="18" viewBox="0 0 8 18" aria-hidden="true"><line class="threshold" x1="4" x2="4" y1="0" '
-        'y2="18"/></svg>threshold</li><li class="quiet">rows of one metric share an axis</li></ul>'
+        '<li><svg width="26" height="18" viewBox="0 0 26 18" aria-hidden="true">'
+        '<rect class="band" x="2" y="1" width="22" height="16" rx="2"/>'
+        '<path class="reference" d="M13 3l5 6l-5 6l-5 -6z"/></svg>reference and its band</li>'
+        '<li><svg width="8" height="18" viewBox="0 0 8 18" aria-hidden="true">'
+        '<line class="threshold" x1="4" x2="4" y1="0" y2="18"/></svg>threshold</li>'
+        '<li class="quiet">rows of one metric share an axis</li></ul>'
     )
 
 
@@ -96,6 +109,6 @@ def _value(finding: Mapping[str, Any]) -> str:
 
 
 def _meaning(finding: Mapping[str, Any]) -> str:
-    meaning = escape(finding.get("meaning") or finding.get("rule") or "")
-    warnings = "".join(f'<span class="caution">{escape(w)}</span>' for w in finding.get("warnings") or [])
+    meaning = prose(finding.get("meaning") or finding.get("rule") or "")
+    warnings = "".join(f'<span class="caution">{prose(w)}</span>' for w in finding.get("warnings") or [])
     return meaning + warnings

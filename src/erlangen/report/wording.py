@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
+_PERCENT = re.compile(r"(\d) %")
 _SPECIAL = {"knn": "kNN", "rankme": "RankMe", "cka": "CKA", "lie": "Lie"}
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
@@ -13,6 +14,11 @@ _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 def escape(value: Any) -> str:
     """`value` as text that is inert in HTML, both between tags and inside quoted attributes."""
     return html.escape(_CONTROL.sub("\N{REPLACEMENT CHARACTER}", str(value)), quote=True)
+
+
+def prose(value: Any) -> str:
+    """A sentence, escaped, that never breaks between a number and its per cent sign."""
+    return _PERCENT.sub("\\1\N{NO-BREAK SPACE}%", escape(value))
 
 
 def figure_text(value: float) -> str:
