@@ -59,7 +59,7 @@ def test_reflection_agrees_with_plain_quarter_turns():
 def test_bad_input_is_named():
     with pytest.raises(ValueError, match="SO\\(3\\)"):
         Views("SO(3)")
-    with pytest.raises(ValueError, match="padding: 'wrap'"):
-        Views("C4", padding="wrap")
+    with pytest.raises(ValueError, match="none may be negative"):
+        Views("C4", noise=-0.1)
     with pytest.raises(ValueError, match="x: shape"):
         Views("C4")(torch.rand(3, 5), torch.Generator())

@@ -56,6 +56,8 @@ def channels_first(x: Tensor, argument: str = "x") -> Tensor:
     if x.ndim != 4:
         raise ValueError(f"{argument}: images of shape {tuple(x.shape)}; give (N, H, W), (N, C, H, W) or (N, H, W, C)")
     first, last = x.shape[1] in CHANNEL_COUNTS, x.shape[3] in CHANNEL_COUNTS
+    if first and last:  # the two equal sides are height and width
+        first = not x.shape[1] == x.shape[2] != x.shape[3]
     if last and not first:
         return x.permute(0, 3, 1, 2).contiguous()
     return x
