@@ -12,6 +12,7 @@ from erlangen.nn.tap import Tap
 from erlangen.stats import Reservoir
 
 EMBEDDING = "embedding"
+MOST_ROWS = 24
 
 
 def as_embedding(output: Any) -> Tensor:
@@ -66,6 +67,8 @@ def run_model(model: nn.Module, x: Tensor, layers: list[str], pools: Mapping[str
         output = as_embedding(model(x))
         found = dict(tap.activations)
     rows = {}
+    if len(found) > MOST_ROWS:  # a module that runs many times (a symmetrised backbone) is seen at its first run only
+        found = {name: value for name, value in found.items() if "#" not in name}
     for name, value in found.items():
         if not value.is_floating_point() or value.dim() < 2 or len(value) != len(x):
             continue

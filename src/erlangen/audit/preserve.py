@@ -24,7 +24,7 @@ def fingerprint(model: nn.Module) -> tuple[object, ...]:
         (name, m.training, len(m._forward_hooks), len(m._forward_pre_hooks), len(m._backward_hooks))
         for name, m in model.named_modules()
     ]
-    return (*state, *modules, number(torch.get_rng_state()), random.getstate())
+    return (*state, *modules, number(torch.get_rng_state()))
 
 
 @contextlib.contextmanager

@@ -161,8 +161,26 @@ def _merges(ctx: Context, tables: dict[str, Confusions], main: str) -> list[Find
     by_model = [
         m for m in find_merges(tables[main], inverses, level=ctx.level) if {m.a, m.b} not in [{f.a, f.b} for f in found]
     ]
-    findings = [_merge(ctx, m, tables, main, in_data=True) for m in found[:MOST_MERGES]]
+    findings = [_merge(ctx, m, tables, main, in_data=True) for m in found]
+    findings.sort(key=lambda f: (not f.details["merged"], -f.details["evidence"]))
+    findings = findings[:MOST_MERGES]
     return findings + [_merge(ctx, m, tables, main, in_data=False) for m in by_model[: MOST_MERGES - len(findings)]]
+
+
+def _evidence(ctx: Context, merge: Merge, table: Confusions) -> tuple[bool, float]:
+    """Whether this reader merges a pair that the data merge, and how strongly.
+
+    It does if it reads both ways as the other class above chance, or, as an invariant model must, takes unmoved
+    members of the two for each other more often than members of other pairs, beyond the interval.
+    """
+    there, back = table.reading(merge.element, merge.a, merge.b), table.reading(merge.back, merge.b, merge.a)
+    reads = all(
+        r.interval(ctx.level)[0] > max(1 / table.num_classes, table.read_by_others(e, x, y))
+        for r, e, x, y in ((there, merge.element, merge.a, merge.b), (back, merge.back, merge.b, merge.a))
+    )
+    pair, others = table.mistaken(merge.a, merge.b)
+    strength = max((there.share * back.share) ** 0.5, pair.share)
+    return reads or pair.interval(ctx.level)[0] > others, strength
 
 
 def _merge(ctx: Context, merge: Merge, tables: dict[str, Confusions], main: str, *, in_data: bool) -> Finding:
@@ -174,12 +192,16 @@ def _merge(ctx: Context, merge: Merge, tables: dict[str, Confusions], main: str,
     low, high = model.interval(ctx.level)
     pair, others = tables[main].mistaken(merge.a, merge.b)
     pair_low, pair_high = pair.interval(ctx.level)
+    evidence = {name: _evidence(ctx, merge, table) for name, table in tables.items() if name != "input"}
+    merged = in_data and any(seen for seen, _ in evidence.values())
     how = f"{ctx.orbit.name} element {label}" if not label.endswith("°") else f"rotation by {label}"
     sentence = f"{how} turns {a} into {b}: the model reads a moved {a} as {b} in {percent(model.share)} of cases"
     if in_data:
         sentence += f" (the images themselves look most like {b} in {percent(data.share)})"
     else:
         sentence = f"under {how} " + sentence.split(": ", 1)[1]
+    if in_data and not merged:
+        sentence += "; it keeps the two apart"
     if pair_low > others:
         sentence += (
             f", and even as given it takes the two for each other in {percent(pair.share)} of cases, "
@@ -200,12 +222,16 @@ def _merge(ctx: Context, merge: Merge, tables: dict[str, Confusions], main: str,
         reference=Reference(
             data.share, *data.interval(ctx.level), "baseline", f"moved {a} whose nearest upright inputs are {b}"
         ),
-        verdict="warn" if in_data else "info",
+        verdict="warn" if merged else "info",
         meaning=sentence[0].upper() + sentence[1:] + ".",
-        rule="a pair is merged if both ways are above chance, intervals corrected for all pairs and elements",
+        rule="merged if the inputs read as each other both ways, above chance, corrected for all pairs and elements, "
+        "and the model reads them so too or takes unmoved ones for each other more often than other pairs",
         details={
             "pair": [a, b],
-            "merged": in_data,
+            "merged": merged,
+            "in_data": in_data,
+            "merged_by": [name for name, (seen, _) in evidence.items() if seen],
+            "evidence": max(strength for _, strength in evidence.values()),
             "element": label,
             "readings": readings,
             "mistaken_as_given": [pair.hits, pair.total],
