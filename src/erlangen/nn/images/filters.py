@@ -11,6 +11,10 @@ from erlangen.groups import Cyclic, Dihedral, FiniteGroup, parse
 
 Basis = Literal["auto", "pixel", "steered"]
 
+# Found by scanning the response to plane waves of up to 0.2 cycles a pixel, turned by 45 degrees: relative error 2e-2 for
+# sizes 3, 5 and 7. Wider or closer-to-the-edge rings are cut off by the square kernel, higher frequencies alias on the grid.
+RING_SPACING, RING_WIDTH, TOP_FREQUENCY = 0.9, 0.5, 4
+
 
 def plane_group(group: object) -> FiniteGroup:
     """`group` as a finite group of rotations and reflections of the plane; ValueError if it is not C_n or D_n."""
@@ -39,8 +43,8 @@ def filter_basis(
     """Basis filters b_m moved by every group element, b_m(g⁻¹ y), sampled on the kernel's pixels in float64.
 
     `"pixel"`: one function a pixel; the group moves pixels onto pixels (n = 1, 2, 4 only) and the result is a permutation.
-    `"steered"`: circular harmonics on Gaussian rings, ρ_j(r) cos kθ and ρ_j(r) sin kθ with k ≤ 2j, zero outside the
-    disc inscribed in the kernel. They are evaluated at rotated points, never interpolated, so what is lost is only what
+    `"steered"`: circular harmonics on Gaussian rings, ρ_j(r) cos kθ and ρ_j(r) sin kθ with k ≤ min(2j, 4), zero
+    outside the disc of radius (kernel_size + 1) / 2. They are evaluated at rotated points, never interpolated, so what is lost is only what
     sampling a smooth filter loses. Where g moves pixels onto pixels the samples of g b are those of b moved, bit for bit.
     `"auto"`: pixel where it is exact, steered otherwise.
 
@@ -75,13 +79,13 @@ def _ring_harmonics(size: int, angle: float) -> Float[Tensor, "functions size si
     ticks = torch.arange(-half, half + 1, dtype=torch.float64)
     y, x = torch.meshgrid(-ticks, ticks, indexing="ij")
     radius, theta = torch.hypot(x, y), torch.atan2(y, x) - angle
-    inside = (radius <= size / 2).double()
+    inside = (radius <= half + 1).double()
     off_centre = (radius > 0).double()
     functions = []
     for ring in range(half + 1):
-        profile = inside * torch.exp(-((radius - ring) ** 2) / (2 * 0.6**2))
+        profile = inside * torch.exp(-((radius - RING_SPACING * ring) ** 2) / (2 * RING_WIDTH**2))
         functions.append(profile)
-        for frequency in range(1, 2 * ring + 1):
+        for frequency in range(1, min(2 * ring, TOP_FREQUENCY) + 1):
             functions.append(profile * off_centre * torch.cos(frequency * theta))
             functions.append(profile * off_centre * torch.sin(frequency * theta))
     return torch.stack(functions)

@@ -67,7 +67,7 @@ class GroupCNN(ConvEncoder):
         in_channels: int | None = None,
         embedding_dim: int = 128,
         stages: int = 3,
-        kernel_size: int = 5,
+        kernel_size: int = 3,
         match: Literal["compute", "parameters"] = "compute",
     ) -> None:
         if match not in ("compute", "parameters"):
