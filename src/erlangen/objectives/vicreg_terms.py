@@ -26,7 +26,7 @@ def _check(name: str, z: Tensor, *, finite: bool) -> None:
         raise TypeError(f"{name}: {z.dtype}; give floating point embeddings")
     if len(z) < 2:
         raise ValueError(f"{name}: a batch of {len(z)}; variance and covariance need at least 2 samples")
-    if finite and not bool(torch.isfinite(z).all()):
+    if finite and not bool(torch.isfinite(z.detach().sum())) and not bool(torch.isfinite(z).all()):
         count = int((~torch.isfinite(z)).sum())
         raise ValueError(f"{name}: {count} of {z.numel()} values are NaN or infinite; lower the learning rate")
 
