@@ -40,7 +40,8 @@ def open_source(data: Any, *, samples: int, seed: int, batch_size: int = 256) ->
         return Source("tensors", len(x), map(_checked, ((x[r], label[r], r) for r in rows.split(batch_size))))
     if isinstance(data, Tensor):
         return open_source((data, torch.full((len(data),), -1)), samples=samples, seed=seed, batch_size=batch_size)
-    if hasattr(data, "__getitem__") and hasattr(data, "__len__") and not hasattr(data, "batch_size"):
+    is_map = hasattr(data, "__getitem__") and hasattr(data, "__len__") and not isinstance(data, (list, tuple, dict))
+    if is_map and not hasattr(data, "batch_size"):
         rows = _choose(len(data), samples, seed)
         return Source(type(data).__name__, len(data), map(_checked, _items(data, rows, batch_size)))
     if isinstance(data, Iterable):

@@ -149,6 +149,10 @@ def _accuracy(ctx: Context, answers: Tensor, floor: Tensor, label: Tensor, main:
         meaning=f"Moving the inputs by {ctx.orbit.name} costs {percent(float(drop.mean()))} of accuracy.",
         details={"per_sample": drop.tolist()},
     )
+    largest = float(torch.bincount(label).max()) / n
+    if first.ci is not None and first.ci.low <= largest:
+        reason = "info: the accuracy as given is not above always answering the largest class, so it cannot drop"
+        return [first, second, dataclasses.replace(third, rule=reason)]
     # half a sample in n is the resolution of an accuracy, so that an exactly invariant model can pass
     threshold = max(blurred_high, 0.5 / n)
     return [first, second, judge(third, threshold, good="below", because="what moving there and back costs, upper end")]
