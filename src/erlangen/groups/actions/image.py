@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from erlangen.groups.actions.base import Action, lead_shape
+from erlangen.groups.actions.interpolate import sample_bicubic
 from erlangen.groups.base import Group
 
 _SNAP = 1e-6
@@ -21,7 +22,7 @@ class Image(Action):
 
     Args:
         group: C_n, D_n, SO(2), O(2), SE(2), E(2), T(2) or Scaling.
-        mode: the interpolation.
+        mode: the interpolation; "bicubic" is third-order (Keys), unlike that of `grid_sample`.
         channels: "scalar": channels are left alone; "vector": `[..., 2, H, W]` holds the (x, y) components of a
             vector field, which turn with the plane.
     """
@@ -137,15 +138,19 @@ class Image(Action):
         height, width = x.shape[-2:]
         batch = tuple(matrix.shape[:-2])
         lead_shape(batch, x, 2, repr(self))
-        size = torch.tensor([width, -height], dtype=matrix.dtype, device=matrix.device)
-        grid = self._source(matrix, shift, height, width) / size
+        source = self._source(matrix, shift, height, width)
         full = torch.broadcast_shapes(batch, x.shape[: len(batch)])
         work = x if x.is_floating_point() else x.to(torch.get_default_dtype())
         images = work.expand(*full, *x.shape[len(batch) :])
         count = max(1, int(torch.Size(full).numel()))
-        grid = grid.expand(*full, height, width, 2).reshape(count, height, width, 2).to(work)
+        source = source.expand(*full, height, width, 2).reshape(count, height, width, 2).to(work)
         flat = images.reshape(count, -1, height, width)
-        moved = F.grid_sample(flat, grid, mode=self.mode, padding_mode="zeros", align_corners=False)
+        if self.mode == "bicubic":
+            column, row = (source[..., 0] + (width - 1)) / 2, ((height - 1) - source[..., 1]) / 2
+            moved = sample_bicubic(flat, column, row)
+        else:
+            grid = source / torch.tensor([width, -height], dtype=source.dtype, device=source.device)
+            moved = F.grid_sample(flat, grid, mode=self.mode, padding_mode="zeros", align_corners=False)
         moved = moved.reshape(images.shape)
         return moved if x.is_floating_point() else moved.round().to(x.dtype)
 
