@@ -82,9 +82,9 @@ class Symmetry:
     @classmethod
     def from_functions(
         cls,
-        sample: Callable[..., Any],
-        act_input: Callable[[Any, tuple[Any, ...]], Any],
-        act_output: Callable[[Any, Any], Any],
+        sample: Any,
+        act_input: Any,
+        act_output: Any,
         *,
         name: str = "the given transformations",
     ) -> Symmetry:

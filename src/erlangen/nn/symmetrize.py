@@ -26,7 +26,7 @@ class Symmetrized(nn.Module):
     Raises ValueError where the axes of an input are not defined (collinear or symmetric clouds) and for NaN.
     """
 
-    def __init__(self, module: nn.Module, symmetry: Symmetry, *, how: How, differentiable: bool) -> None:
+    def __init__(self, module: nn.Module, symmetry: Symmetry, *, how: str, differentiable: bool) -> None:
         super().__init__()
         self.module = module
         self.symmetry = symmetry
@@ -94,7 +94,7 @@ class Symmetrized(nn.Module):
 
 
 def symmetrize(
-    module: nn.Module, symmetry: Symmetry, how: How = "frame", *, differentiable: bool = True
+    module: nn.Module, symmetry: Symmetry, how: str = "frame", *, differentiable: bool = True
 ) -> Symmetrized:
     """A model with exactly the given symmetry, from any backbone that takes the same inputs.
 
