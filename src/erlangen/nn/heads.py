@@ -22,8 +22,8 @@ class Classifier(nn.Module):
 class Expander(nn.Sequential):
     """`layers` linear maps with batch norm and ReLU between them, from an embedding to where a loss compares.
 
-    VICReg's expander is `Expander(d, 8192)`, `[batch, embedding_dim] -> [batch, out_dim]`. Hidden layers are `hidden_dim` wide,
-    `out_dim` unless given; the last map has no bias and nothing after it.
+    VICReg's expander is `Expander(d, 8192)`, `[batch, embedding_dim] -> [batch, out_dim]`. Hidden layers are
+    `hidden_dim` wide, `out_dim` unless given; the last map has no bias and nothing after it.
 
     Source: Bardes, Ponce and LeCun, VICReg, 2021, arXiv:2105.04906.
     """
@@ -40,7 +40,7 @@ class Expander(nn.Sequential):
 
 
 class Projector(Expander):
-    """The two-layer projection head of contrastive objectives, down to `out_dim` from a hidden layer as wide as the embedding.
+    """The two-layer projection head of contrastive objectives; its hidden layer is as wide as the embedding.
 
     Source: Chen et al., A simple framework for contrastive learning of visual representations, 2020, arXiv:2002.05709.
     """

@@ -12,8 +12,8 @@ from erlangen._registry import encoders
 class MLP(nn.Module):
     """Encoder of vectors: `depth` hidden layers of `width` units with batch norm and ReLU, then a linear map.
 
-    `[B, features] -> [B, embedding_dim]`; further axes (images) are flattened. `in_features=None` takes the number of features
-    from the first batch.
+    `[B, features] -> [B, embedding_dim]`; further axes (images) are flattened. `in_features=None` takes the number of
+    features from the first batch.
     """
 
     def __init__(

@@ -20,10 +20,10 @@ WITHOUT_INTEREST = (nn.Identity, nn.Dropout, nn.Flatten, nn.modules.dropout._Dro
 def resolve_layers(model: nn.Module, layers: str | Sequence[str] = "auto", *, limit: int = 12) -> list[str]:
     """Names of submodules of `model`, in the model's order.
 
-    `layers` is a name, a glob (`"encoder.*"`), or several of them; everything that matches is returned. `"auto"` takes the
-    `layer_names` of the model (or of the one submodule that has them), else its blocks: children, with containers opened as
-    long as there are at most `limit`; where there are more, `limit` of them evenly spread from first to last. Raises ValueError
-    for a name that matches nothing.
+    `layers` is a name, a glob (`"encoder.*"`), or several of them; everything that matches is returned. `"auto"` takes
+    the `layer_names` of the model (or of the one submodule that has them), else its blocks: children, with containers
+    opened as long as there are at most `limit`; where there are more, `limit` of them evenly spread from first to
+    last. Raises ValueError for a name that matches nothing.
     """
     names = [name for name, _ in model.named_modules() if name]
     if layers == "auto":
@@ -82,10 +82,11 @@ class Tap:
             model(x)
         tap.activations["stages.0"]
 
-    `pool="mean"` averages everything between the batch and the feature axis: `[B, C, H, W] -> [B, C]`, `[B, T, D] -> [B, D]`; `None`
-    keeps the whole output. Outputs are copies, so that an in-place layer behind cannot change them, detached unless
-    `detach=False`. A module that runs several times in one pass gives `name`, `name#2`, ...; tuples, lists and dicts give
-    `name[0]`, `name.key`. Each call of the model starts afresh. The hooks are gone when the block ends, by an exception too.
+    `pool="mean"` averages everything between the batch and the feature axis: `[B, C, H, W] -> [B, C]`, `[B, T, D] ->
+    [B, D]`; `None` keeps the whole output. Outputs are copies, so that an in-place layer behind cannot change them,
+    detached unless `detach=False`. A module that runs several times in one pass gives `name`, `name#2`, ...; tuples,
+    lists and dicts give `name[0]`, `name.key`. Each call of the model starts afresh. The hooks are gone when the block
+    ends, by an exception too.
     """
 
     def __init__(
@@ -155,8 +156,8 @@ def _inner_axes(output: Tensor) -> tuple[int, ...]:
 def untrained_twin(model: nn.Module, seed: int = 0) -> nn.Module:
     """A copy of `model` with the weights it could have had before training; the global random state is left alone.
 
-    Modules are re-initialised by their own `reset_parameters` (buffers such as running statistics too). The parameters of a module
-    that has none are shuffled entry by entry, which keeps their scale and destroys what they learned.
+    Modules are re-initialised by their own `reset_parameters` (buffers such as running statistics too). The parameters
+    of a module that has none are shuffled entry by entry, which keeps their scale and destroys what they learned.
     """
     twin = copy.deepcopy(model)
     with torch.random.fork_rng(), torch.no_grad():

@@ -188,7 +188,9 @@ class TestTheKeptFilter:
 def test_gradients_are_those_of_the_definition():
     layer = GroupConv2d("D2", 1, 1, 3).double()
     x = torch.randn(1, 4, 4, 4, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(lambda x, w: torch.func.functional_call(layer, {"weight": w}, (x,)), (x, layer.weight))
+    assert torch.autograd.gradcheck(
+        lambda x, w: torch.func.functional_call(layer, {"weight": w}, (x,)), (x, layer.weight)
+    )
 
 
 def test_lazy_layer_takes_its_fields_from_the_input_or_the_state():

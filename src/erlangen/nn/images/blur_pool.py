@@ -24,13 +24,13 @@ def _cases() -> list[Any]:
 class BlurPool2d(nn.Module):
     """Low-pass filter, then keep every second sample: `n -> ceil(n / 2)` on each axis.
 
-    The samples that are kept lie symmetrically about the centre: an odd size is filtered with the taps [1 2 1]/4 and keeps
-    its centre, an even size with [1 3 3 1]/8 and keeps points halfway between pixels. A strided layer with one kernel for
-    both parities is off-centre on one of them and loses equivariance there (escnn issue 72). The border is replicated, so
-    that a constant image stays constant.
+    The samples that are kept lie symmetrically about the centre: an odd size is filtered with the taps [1 2 1]/4 and
+    keeps its centre, an even size with [1 3 3 1]/8 and keeps points halfway between pixels. A strided layer with one
+    kernel for both parities is off-centre on one of them and loses equivariance there (escnn issue 72). The border is
+    replicated, so that a constant image stays constant.
 
-    Source: Zhang, Making convolutional networks shift-invariant again, 2019, arXiv:1904.11486; the choice of taps by parity
-    is ours.
+    Source: Zhang, Making convolutional networks shift-invariant again, 2019, arXiv:1904.11486; the choice of taps by
+    parity is ours.
     """
 
     odd: Tensor

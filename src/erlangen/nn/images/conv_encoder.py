@@ -15,9 +15,9 @@ SMALLEST_MAP = 4
 class ConvEncoder(nn.Module):
     """Image -> embedding: stages of convolutions with a `BlurPool2d` between them, global average, head.
 
-    The resolution is halved between two stages as long as at least 4 pixels a side are left, so that the same network takes
-    8 x 8 digits and 224 x 224 photographs. `stages` end at the same resolution they start with; `head` takes the averaged
-    features `[batch, channels]`.
+    The resolution is halved between two stages as long as at least 4 pixels a side are left, so that the same network
+    takes 8 x 8 digits and 224 x 224 photographs. `stages` end at the same resolution they start with; `head` takes the
+    averaged features `[batch, channels]`.
     """
 
     def __init__(self, stages: Sequence[nn.Module], head: nn.Module, *, kernel_size: int, embedding_dim: int) -> None:

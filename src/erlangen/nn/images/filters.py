@@ -42,11 +42,11 @@ def filter_basis(
 ) -> Float[Tensor, "order functions size size"]:
     """Basis filters b_m moved by every group element, b_m(g⁻¹ y), sampled on the kernel's pixels in float64.
 
-    `"pixel"`: one function a pixel; the group moves pixels onto pixels (n = 1, 2, 4 only) and the result is a permutation.
-    `"steered"`: circular harmonics on Gaussian rings, ρ_j(r) cos kθ and ρ_j(r) sin kθ with k ≤ min(2j, 4), zero
-    outside the disc of radius (kernel_size + 1) / 2. They are evaluated at rotated points, never interpolated, so what is lost is only what
-    sampling a smooth filter loses. Where g moves pixels onto pixels the samples of g b are those of b moved, bit for bit.
-    `"auto"`: pixel where it is exact, steered otherwise.
+    `"pixel"`: one function a pixel; the group moves pixels onto pixels (n = 1, 2, 4 only) and the result is a
+    permutation. `"steered"`: circular harmonics on Gaussian rings, ρ_j(r) cos kθ and ρ_j(r) sin kθ with k ≤ min(2j,
+    4), zero outside the disc of radius (kernel_size + 1) / 2. They are evaluated at rotated points, never
+    interpolated, so what is lost is only what sampling a smooth filter loses. Where g moves pixels onto pixels the
+    samples of g b are those of b moved, bit for bit. `"auto"`: pixel where it is exact, steered otherwise.
 
     Source: Weiler and Cesa, General E(2)-equivariant steerable CNNs, 2019, arXiv:1911.08251.
     """

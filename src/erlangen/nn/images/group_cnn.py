@@ -29,8 +29,9 @@ def _cases() -> list[Any]:
 class InvariantHead(nn.Module):
     """Averaged regular features -> invariant embedding: a group-equivariant linear map, then a maximum over the group.
 
-    The map is `GroupConv2d` with a 1 x 1 kernel. Taking the maximum after the average over the image keeps the orientation of
-    distant parts relative to each other, which a maximum at every pixel forgets, and costs one pixel instead of all.
+    The map is `GroupConv2d` with a 1 x 1 kernel. Taking the maximum after the average over the image keeps the
+    orientation of distant parts relative to each other, which a maximum at every pixel forgets, and costs one pixel
+    instead of all.
     """
 
     def __init__(self, group: FiniteGroup, fields: int, embedding_dim: int) -> None:
@@ -46,13 +47,14 @@ class InvariantHead(nn.Module):
 class GroupCNN(ConvEncoder):
     """Encoder invariant to the rotations of C_n, or rotations and reflections of D_n: f(g·x) = f(x).
 
-    `[B, C, H, W] -> [B, embedding_dim]`. The same stages as `PlainCNN`, of `GroupConv2d`, `GroupBatchNorm2d` and ReLU; then
-    the average over the image and an invariant head. Exact to round-off for C1, C2, C4, D1, D2, D4 at odd and even sizes, in train
-    and eval mode; for C8 and other n exact at the multiples of 90 degrees (where the group has them) and approximate between.
+    `[B, C, H, W] -> [B, embedding_dim]`. The same stages as `PlainCNN`, of `GroupConv2d`, `GroupBatchNorm2d` and ReLU;
+    then the average over the image and an invariant head. Exact to round-off for C1, C2, C4, D1, D2, D4 at odd and
+    even sizes, in train and eval mode; for C8 and other n exact at the multiples of 90 degrees (where the group has
+    them) and approximate between.
 
-    `match="compute"` gives every stage as many channels as `PlainCNN(width)` has, hence about its operations and 1/order of its
-    parameters; `match="parameters"` gives it sqrt(order) times as many, hence about its parameters and order times its
-    operations. `in_channels=None` takes the number of channels from the first batch.
+    `match="compute"` gives every stage as many channels as `PlainCNN(width)` has, hence about its operations and
+    1/order of its parameters; `match="parameters"` gives it sqrt(order) times as many, hence about its parameters and
+    order times its operations. `in_channels=None` takes the number of channels from the first batch.
 
     Raises ValueError for a group that has no regular features on images and for images smaller than the kernel.
 

@@ -46,8 +46,8 @@ class GroupConv2d(nn.Module):
     `padding="same"` keeps the size (zeros outside), `"valid"` pads nothing. There is no stride: striding over an even
     size picks pixels off-centre and breaks the symmetry; `BlurPool2d` does not.
 
-    Raises ValueError for a group other than C_n or D_n, an even kernel, a channel count that is not fields * order, and an
-    image smaller than the kernel.
+    Raises ValueError for a group other than C_n or D_n, an even kernel, a channel count that is not fields * order,
+    and an image smaller than the kernel.
 
     Sources: Cohen and Welling, Group equivariant convolutional networks, 2016, arXiv:1602.07576; Weiler and Cesa, 2019,
     arXiv:1911.08251.
@@ -64,15 +64,15 @@ class GroupConv2d(nn.Module):
         kernel_size: int = 3,
         *,
         input: Literal["regular", "trivial"] = "regular",
-        padding: Literal["same", "valid"] = "same",
+        padding: Literal["same", "border", "valid"] = "same",
         bias: bool = True,
         basis: Basis = "auto",
     ) -> None:
         super().__init__()
         if input not in ("regular", "trivial"):
             raise ValueError(f"input: got {input!r}; allowed are 'regular', 'trivial'")
-        if padding not in ("same", "valid"):
-            raise ValueError(f"padding: got {padding!r}; allowed are 'same', 'valid'")
+        if padding not in ("same", "border", "valid"):
+            raise ValueError(f"padding: got {padding!r}; allowed are 'same', 'border', 'valid'")
         if out_fields < 1 or in_fields < (0 if isinstance(self, LazyModuleMixin) else 1):
             raise ValueError(f"in_fields, out_fields: got {in_fields}, {out_fields}; both must be at least 1")
         self.group = plane_group(group)
@@ -155,13 +155,15 @@ class GroupConv2d(nn.Module):
                 f"x: got {x.shape[1]} channels; {self.in_fields} {self.input} fields of {self.group.name} have "
                 f"{self.in_fields * self.input_order}"
             )
-        margin = self.kernel_size // 2 if self.padding == "same" else 0
+        margin = 0 if self.padding == "valid" else self.kernel_size // 2
         if min(x.shape[-2:]) + 2 * margin < self.kernel_size:
             raise ValueError(
                 f"x: image {x.shape[-2]} x {x.shape[-1]} is smaller than the {self.kernel_size} x {self.kernel_size} "
                 "kernel; use a larger image or a smaller kernel_size"
             )
         bias = None if self.bias is None else self.bias.repeat_interleave(self.order)
+        if self.padding == "border" and margin:
+            return F.conv2d(F.pad(x, (margin,) * 4, mode="replicate"), self.filters(), bias)
         return F.conv2d(x, self.filters(), bias, padding=margin)
 
     def extra_repr(self) -> str:

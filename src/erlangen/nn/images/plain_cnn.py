@@ -12,9 +12,9 @@ from erlangen.nn.images.conv_encoder import ConvEncoder, stage_widths
 class PlainCNN(ConvEncoder):
     """Convolutional encoder without a symmetry other than (approximate) translation: `[B, C, H, W] -> [B, embedding_dim]`.
 
-    `stages` stages of two convolutions with batch norm and ReLU, `width` channels in the first and twice as many in each next
-    one. `in_channels=None` takes the number of channels from the first batch. Raises ValueError for images smaller than
-    the kernel.
+    `stages` stages of two convolutions with batch norm and ReLU, `width` channels in the first and twice as many in
+    each next one. `in_channels=None` takes the number of channels from the first batch. Raises ValueError for images
+    smaller than the kernel.
     """
 
     def __init__(

@@ -89,8 +89,8 @@ class GroupBatchNorm2d(nn.Module):
 class GroupPool(nn.Module):
     """Invariant channels from regular ones: the maximum or the mean over the planes of each field.
 
-    `[batch, fields * order, ...] -> [batch, fields, ...]`. On an image the result is a scalar field (it still rotates with the
-    input); after a global average it is invariant.
+    `[batch, fields * order, ...] -> [batch, fields, ...]`. On an image the result is a scalar field (it still rotates
+    with the input); after a global average it is invariant.
     """
 
     def __init__(self, group: str | Group, *, reduce: Literal["max", "mean"] = "max") -> None:
