@@ -58,7 +58,7 @@ def small_fit(out: str | Path | None, **options: Any) -> Run:
         "quiet": True,
         "seed": 3,
     }
-    encoder = options.pop("encoder", None) or DropoutProbe()
+    encoder = options.pop("encoder", "dropout_probe")
     return fit(encoder, options.pop("data", None) or small_digits(), out=out, **(arguments | options))
 
 

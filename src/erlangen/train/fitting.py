@@ -9,6 +9,16 @@ from torch import nn
 
 from erlangen._registry import encoders, unknown_name
 from erlangen._registry import objectives as objective_registry
+from erlangen.train.arguments import (
+    check_labels,
+    check_numbers,
+    component,
+    dataset_of,
+    default_views,
+    hold_out,
+    in_words,
+    make_directory,
+)
 from erlangen.train.batches import BatchMaker, StepStream, evaluate
 from erlangen.train.checkpoint import clean, read_checkpoint
 from erlangen.train.configuration import count_parameters, describe, document, materialise, refuse_difference
@@ -18,7 +28,7 @@ from erlangen.train.launch import build_trainer, check_devices, process_rank, si
 from erlangen.train.lock import RunLock
 from erlangen.train.optimization import OPTIMIZERS, SCHEDULES
 from erlangen.train.prepared import PreparedEncoder
-from erlangen.train.randomness import derived_seed, preserved_globals, seed_globals
+from erlangen.train.randomness import preserved_globals, seed_globals
 from erlangen.train.runs import Run, load, load_full_state, save_run
 from erlangen.train.sampler import StepSampler
 
@@ -78,7 +88,7 @@ def fit(
         OSError: the disk is full; the last checkpoint is intact.
     """
     numbers = {"epochs": epochs, "batch_size": batch_size, "save_every_steps": save_every_steps, "patience": patience}
-    _check_numbers(numbers, lr=lr, weight_decay=weight_decay, val_fraction=val_fraction, seed=seed)
+    check_numbers(numbers, lr=lr, weight_decay=weight_decay, val_fraction=val_fraction, seed=seed)
     for argument, value, allowed in (("optimizer", optimizer, OPTIMIZERS), ("schedule", schedule, SCHEDULES)):
         if value not in allowed:
             raise unknown_name(argument, value, list(allowed))
@@ -86,14 +96,14 @@ def fit(
     several = nodes > 1 or devices not in (1, "1")
     if several and out is None:
         raise ValueError("out: several processes need a run directory to hand their result over; give one")
-    dataset = _dataset(data, seed)
+    dataset = dataset_of(data, seed)
     with preserved_globals():
         seed_globals(seed, "initialisation")
-        model, goal = _component(encoder, encoders, "encoder"), _component(objective, objective_registry, "objective")
-        _check_labels(goal, dataset)
-        train, held_out = _split(dataset.train, val_fraction, seed)
+        model, goal = component(encoder, "encoder"), component(objective, "objective")
+        check_labels(goal, dataset)
+        train, held_out = hold_out(dataset.train, val_fraction, seed)
         pair = getattr(goal, "views", "single") == "pair"
-        transform = _views(views, symmetry, pair, dataset)
+        transform = default_views(views, symmetry, pair, dataset)
         prepared = PreparedEncoder(model, dataset.mean, dataset.std)
         materialise(prepared, goal, train.tensors(torch.arange(min(2, len(train))))[0], dataset.num_classes or None)
         config = document(
@@ -101,6 +111,7 @@ def fit(
             objective=describe(goal, objective_registry, strict=out is not None),
             data={
                 "name": dataset.name,
+                "origin": getattr(dataset, "origin", {}),
                 "kind": dataset.kind,
                 "fingerprint": dataset.fingerprint(),
                 "sample_shape": list(dataset.sample_shape),
@@ -109,11 +120,11 @@ def fit(
                 "std": dataset.std.tolist(),
             },
             fit={
-                "views": _words(transform),
+                "views": in_words(transform),
                 "epochs": epochs,
                 "batch_size": batch_size,
-                "lr": lr,
-                "weight_decay": weight_decay,
+                "lr": float(lr),
+                "weight_decay": float(weight_decay),
                 "optimizer": optimizer,
                 "schedule": schedule,
                 "patience": patience,
@@ -127,7 +138,7 @@ def fit(
         directory = None if out is None else Path(out)
         leader = process_rank() == 0
         if directory is not None and leader:
-            _make_directory(directory)
+            make_directory(directory)
         with RunLock(directory) if directory is not None and leader else nullcontext():
             if directory is not None:
                 finished = _enter(directory, config, resume=resume, leader=leader)
@@ -260,78 +271,3 @@ def _enter(directory: Path, config: dict[str, Any], *, resume: bool, leader: boo
             )
         write_json(path, config)
     return load(directory) if (directory / "result.json").exists() else None
-
-
-def _make_directory(directory: Path) -> None:
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-    except (FileExistsError, NotADirectoryError):
-        raise ValueError(f"out: {str(directory)!r} is a file; give a directory") from None
-
-
-def _component(given: Any, registry: Any, argument: str) -> Any:
-    if not isinstance(given, str):
-        if not isinstance(given, nn.Module):
-            raise TypeError(f"{argument}: expected a module or a registered name, got {type(given).__name__}")
-        return given
-    import erlangen.nn
-    import erlangen.objectives
-
-    return erlangen.nn.encoders.build(given) if argument == "encoder" else erlangen.objectives.build(given)
-
-
-def _dataset(data: Any, seed: int) -> Any:
-    from erlangen.data import ArrayDataset, load
-
-    return data if isinstance(data, ArrayDataset) else load(data, seed=seed)
-
-
-def _split(train: Any, fraction: float, seed: int) -> tuple[Any, Any | None]:
-    count = round(len(train) * fraction)
-    if count == 0:
-        return train, None
-    if count >= len(train):
-        raise ValueError(f"val_fraction: {fraction} of {len(train)} samples leaves none to fit")
-    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(derived_seed(seed, "validation")))
-    return train.subset(order[count:].sort().values), train.subset(order[:count].sort().values)
-
-
-def _views(views: Any, symmetry: Any, pair: bool, dataset: Any) -> Any:
-    if views is not None or not pair:
-        return views
-    from erlangen.data import Views
-
-    if dataset.kind != "image":
-        raise ValueError("views: pair objectives on vectors need a function (x, generator) -> (x1, x2, g)")
-    return Views(symmetry if symmetry is not None else "SO(2)")
-
-
-def _words(views: Any) -> Any:
-    if views is None:
-        return None
-    return repr(views) if type(views).__repr__ is not object.__repr__ else type(views).__qualname__
-
-
-def _check_labels(objective: Any, dataset: Any) -> None:
-    if not getattr(objective, "needs_labels", False):
-        return
-    name = getattr(type(objective), "registered_name", type(objective).__name__)
-    if not dataset.num_classes:
-        raise ValueError(f"data: {dataset.name!r} has no labels and the objective {name!r} needs them; try 'vicreg'")
-    if dataset.num_classes < 2:
-        raise ValueError(f"data: {dataset.name!r} has one class and the objective {name!r} needs two; try 'vicreg'")
-
-
-def _check_numbers(counts: dict[str, int | None], **reals: float) -> None:
-    for name, value in counts.items():
-        optional = name in ("save_every_steps", "patience")
-        if value is None and optional:
-            continue
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-            raise ValueError(f"{name}: must be a whole number of at least 1, got {value!r}")
-    if not 0 < reals["lr"] < float("inf"):
-        raise ValueError(f"lr: must be positive and finite, got {reals['lr']}")
-    if not 0 <= reals["weight_decay"] < float("inf"):
-        raise ValueError(f"weight_decay: must not be negative, got {reals['weight_decay']}")
-    if not 0 <= reals["val_fraction"] < 1:
-        raise ValueError(f"val_fraction: must be in [0, 1), got {reals['val_fraction']}")

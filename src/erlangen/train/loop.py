@@ -193,7 +193,7 @@ class FitCallback(pl.Callback):
         elif row["epoch"] - (progress.best_epoch or 0) >= plan.patience:
             progress.stopped = f"no better loss for {plan.patience} epochs"
 
-    def _overdue(self, trainer: pl.Trainer, factor: float) -> bool:
+    def _overdue(self, trainer: pl.Trainer, factor: int) -> bool:
         late = time.monotonic() - self._saved > factor * self.plan.seconds_between_saves
         return bool(trainer.strategy.broadcast(late))
 
