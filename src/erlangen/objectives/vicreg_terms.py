@@ -10,10 +10,11 @@ that a short last batch is right, and we compute all statistics in float32 under
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
-from erlangen.objectives.offdiagonal import offdiagonal_squared
+from erlangen.objectives.offdiagonal import gram_parts
 from erlangen.objectives.terms import LossTerms
 
 
@@ -31,14 +32,16 @@ def _check(name: str, z: Tensor, *, finite: bool) -> None:
         raise ValueError(f"{name}: {count} of {z.numel()} values are NaN or infinite; lower the learning rate")
 
 
-def _variance(centred: Tensor, gamma: float, eps: float) -> Tensor:
-    std = (centred.square().sum(0) / (len(centred) - 1) + eps).sqrt()
+def _variance(squares: Tensor, n: int, gamma: float, eps: float) -> Tensor:
+    std = (squares / (n - 1) + eps).sqrt()
     return (gamma - std).clamp(min=0).mean()
 
 
-def _covariance(centred: Tensor) -> Tensor:
-    n, d = centred.shape
-    return offdiagonal_squared(centred) / ((n - 1) ** 2 * d)
+def _statistics(z: Tensor, gamma: float, eps: float) -> tuple[Tensor, Tensor]:
+    """Variance and covariance term of one view."""
+    n, d = z.shape
+    squares, rest = gram_parts(z - z.mean(0))
+    return _variance(squares, n, gamma, eps), rest / ((n - 1) ** 2 * d)
 
 
 def variance_loss(z: Float[Tensor, "batch dim"], *, gamma: float = 1.0, eps: float = 1e-4) -> Float[Tensor, ""]:
@@ -53,7 +56,7 @@ def variance_loss(z: Float[Tensor, "batch dim"], *, gamma: float = 1.0, eps: flo
     _check("z", z, finite=False)
     with torch.autocast(z.device.type, enabled=False):
         z = _precise(z)
-        return _variance(z - z.mean(0), gamma, eps)
+        return _variance((z - z.mean(0)).square().sum(0), len(z), gamma, eps)
 
 
 def covariance_loss(z: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
@@ -68,7 +71,7 @@ def covariance_loss(z: Float[Tensor, "batch dim"]) -> Float[Tensor, ""]:
     _check("z", z, finite=False)
     with torch.autocast(z.device.type, enabled=False):
         z = _precise(z)
-        return _covariance(z - z.mean(0))
+        return _statistics(z, 1.0, 1e-4)[1]
 
 
 def invariance_loss(
@@ -84,8 +87,8 @@ def invariance_loss(
     if z1.shape != z2.shape:
         raise ValueError(f"z2: shape {tuple(z2.shape)}, z1 has {tuple(z1.shape)}; the views must agree")
     with torch.autocast(z1.device.type, enabled=False):
-        squared = (_precise(z1) - _precise(z2)).square()
-        return squared.mean() if reduction == "mean" else squared.sum(1).mean()
+        mean = F.mse_loss(_precise(z1), _precise(z2))
+        return mean if reduction == "mean" else mean * z1.shape[1]
 
 
 def vicreg(
@@ -117,8 +120,7 @@ def vicreg(
     for name, z in zip(("z1", "z2"), whole, strict=True):
         _check(name, z, finite=check_finite)
     with torch.autocast(z1.device.type, enabled=False):
-        centred = [_precise(z) - _precise(z).mean(0) for z in whole]
-        variance = sum((_variance(z, gamma, eps) for z in centred[1:]), _variance(centred[0], gamma, eps)) / 2
-        covariance = _covariance(centred[0]) + _covariance(centred[1])
+        (first_variance, first), (second_variance, second) = (_statistics(_precise(z), gamma, eps) for z in whole)
+    variance, covariance = (first_variance + second_variance) / 2, first + second
     invariance = invariance_loss(z1, z2, reduction=invariance_reduction)
     return LossTerms({"invariance": (invariance, sim), "variance": (variance, std), "covariance": (covariance, cov)})
