@@ -72,7 +72,7 @@ def test_layers_by_name_glob_and_declaration():
     assert resolve_layers(wrapped)[0] == "1.stages.0"
     assert resolve_layers(encoder, "stages.?") == ["stages.0", "stages.1", "stages.2"]
     assert resolve_layers(encoder, ["head", "stages.0"]) == ["stages.0", "head"]
-    with pytest.raises(ValueError, match="layers: unknown 'stage.0'; did you mean 'stages.0'"):
+    with pytest.raises(ValueError, match=r"layers: unknown 'stage\.0'; did you mean 'stages\.0'"):
         resolve_layers(encoder, "stage.0")
 
 

@@ -77,17 +77,18 @@ class GroupCNN(ConvEncoder):
         resolved = plane_group(group)
         order = int(resolved.order or 1)
         per_field = order if match == "compute" else order**0.5
+        options: dict[str, Any] = {"padding": "border", "bias": False}
         parts: list[nn.Module] = []
         previous = 0
         for channels in stage_widths(width, stages):
             fields = max(1, round(channels / per_field))
             if previous:
-                first: nn.Module = GroupConv2d(resolved, previous, fields, kernel_size, bias=False)
+                first: nn.Module = GroupConv2d(resolved, previous, fields, kernel_size, **options)
             elif in_channels is None:
-                first = LazyGroupConv2d(resolved, fields, kernel_size, input="trivial", bias=False)
+                first = LazyGroupConv2d(resolved, fields, kernel_size, input="trivial", **options)
             else:
-                first = GroupConv2d(resolved, in_channels, fields, kernel_size, input="trivial", bias=False)
-            second = GroupConv2d(resolved, fields, fields, kernel_size, bias=False)
+                first = GroupConv2d(resolved, in_channels, fields, kernel_size, input="trivial", **options)
+            second = GroupConv2d(resolved, fields, fields, kernel_size, **options)
             norms = GroupBatchNorm2d(resolved, fields), GroupBatchNorm2d(resolved, fields)
             parts.append(nn.Sequential(first, norms[0], nn.ReLU(), second, norms[1], nn.ReLU()))
             previous = fields

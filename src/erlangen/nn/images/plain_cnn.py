@@ -10,7 +10,7 @@ from erlangen.nn.images.conv_encoder import ConvEncoder, stage_widths
 
 @encoders.register("plain_cnn", domain="images")
 class PlainCNN(ConvEncoder):
-    """Convolutional encoder without a symmetry other than (approximate) translation: `[B, C, H, W] -> [B, embedding_dim]`.
+    """Convolutional encoder with no symmetry but (approximate) translation: `[B, C, H, W] -> [B, embedding_dim]`.
 
     `stages` stages of two convolutions with batch norm and ReLU, `width` channels in the first and twice as many in
     each next one. `in_channels=None` takes the number of channels from the first batch. Raises ValueError for images
@@ -28,7 +28,7 @@ class PlainCNN(ConvEncoder):
     ) -> None:
         if kernel_size < 1 or kernel_size % 2 == 0:
             raise ValueError(f"kernel_size: got {kernel_size}; allowed are odd sizes")
-        options: dict[str, Any] = {"padding": kernel_size // 2, "bias": False}
+        options: dict[str, Any] = {"padding": kernel_size // 2, "padding_mode": "replicate", "bias": False}
         parts, previous = [], in_channels
         for channels in stage_widths(width, stages):
             if previous is None:
