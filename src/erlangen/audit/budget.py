@@ -26,7 +26,7 @@ class Budget:
     model) may hold. `samples`: rows looked at. `orbit_samples`: rows that are moved by every group element.
     """
 
-    seconds: float = 120.0
+    seconds: float = 300.0
     ram: str | int = "1GiB"
     samples: int = 10_000
     orbit_samples: int = 512

@@ -13,6 +13,8 @@ from erlangen.audit.collect import Collected, run_model
 from erlangen.audit.finding import Finding
 from erlangen.audit.orbit import Orbit
 
+TWIN_ROWS = 128
+
 
 class NotApplicable(Exception):
     """Raised by a probe that has nothing to look at; its text becomes the finding."""
@@ -79,9 +81,12 @@ class OrbitRows:
             self.upright if ctx.orbit.exact[i] else ctx.run(ctx.orbit.there_and_back(i, x))
             for i in range(len(ctx.orbit))
         ]
-        self.twin_upright = ctx.run(x, twin=True) if ctx.twin is not None else None
+        few = x[:TWIN_ROWS]  # a reference needs fewer rows than what is judged
+        self.twin_upright = ctx.run(few, twin=True) if ctx.twin is not None else None
         self.twin_moved = (
-            [ctx.run(ctx.orbit.move(i, x), twin=True) for i in range(len(ctx.orbit))] if ctx.twin is not None else None
+            [ctx.run(ctx.orbit.move(i, few), twin=True) for i in range(len(ctx.orbit))]
+            if ctx.twin is not None
+            else None
         )
 
 

@@ -41,7 +41,7 @@ def _symmetry(findings: list[Finding], header: dict[str, Any]) -> str:
             "pass": f"The embedding is invariant to {group} as far as resampling the input allows",
             "warn": f"The embedding is nearly invariant to {group}",
             "fail": f"The embedding is not invariant to {group}",
-        }.get(found.verdict, f"Whether the embedding is invariant to {group} is not decided by these samples")
+        }.get(found.verdict, f"Whether the embedding is invariant to {group} is not decided by these inputs")
         reach = f"its elements move it by {percent(found.value)} of the distance between two unrelated inputs"
         floor = found.details.get("floor")
         tail = f" (resampling alone: {percent(floor)})" if isinstance(floor, float) and math.isfinite(floor) else ""

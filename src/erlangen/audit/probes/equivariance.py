@@ -17,6 +17,7 @@ from erlangen.stats import bootstrap_bca
 
 ROUND_OFF = 1e-4
 NEARLY = 0.25
+TOO_COARSE = 0.5
 
 
 def spread(rows: Tensor) -> Tensor:
@@ -130,7 +131,9 @@ class Equivariance(Probe):
                 "0 is invariant, 1 is as far as an unrelated input",
                 "activations are averaged over positions (and over the group for regular features)",
             ),
-            warnings=("resampling alone changes it by more than half: use larger images",) if floor > 0.5 else (),
+            warnings=("resampling alone changes it by more than half: use larger images",)
+            if floor > TOO_COARSE
+            else (),
             details={
                 "elements": ctx.orbit.labels,
                 "errors": errors,
@@ -152,6 +155,9 @@ def _judged(ctx: Context, finding: Finding, back: Tensor, upright: Tensor) -> Fi
     else:
         threshold, because = floor_high, "the upper end of what resampling there and back does"
     judged = judge(finding, threshold, good="below", because=because)
+    if judged.verdict == "pass" and threshold > TOO_COARSE:
+        rule = "inconclusive: resampling alone moves it by more than half of an unrelated input; use larger images"
+        return dataclasses.replace(judged, verdict="inconclusive", rule=rule, needs_samples=None)
     if judged.verdict == "fail" and judged.ci is not None and judged.ci.high < NEARLY:
         rule = f"{judged.rule}; a warning only if the whole interval is below {NEARLY:g} of an unrelated input"
         return dataclasses.replace(judged, verdict="warn", rule=rule)
