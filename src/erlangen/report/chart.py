@@ -71,7 +71,7 @@ def _categories(series: list[dict[str, Any]]) -> list[str]:
     return names
 
 
-def _x_scale(series: list[dict[str, Any]], names: list[str], start: float, stop: float) -> Scale:
+def _x_scale(series: list[dict[str, Any]], names: list[str], start: float | int, stop: float | int) -> Scale:
     if names:
         return Scale(-0.5, len(names) - 0.5, start - 6, stop + 6)
     values = [v for s in series for v in numbers(s.get("x")) if math.isfinite(v)]
@@ -90,7 +90,7 @@ def _grid(ys: Scale, left: int, right: int) -> str:
     return "".join(parts)
 
 
-def _x_axis(xs: Scale, names: list[str], bottom: float, left: int, right: int, label: str, height: int) -> str:
+def _x_axis(xs: Scale, names: list[str], bottom: float | int, left: int, right: int, label: str, height: int) -> str:
     parts = [f'<line class="axis" x1="{left}" x2="{right}" y1="{bottom}" y2="{bottom}"/>']
     if names:
         every = math.ceil(len(names) / 14)
@@ -150,17 +150,21 @@ def _curve(s: Mapping[str, Any], style: str, xs: Scale, ys: Scale, names: list[s
 
 def _bars(s: Mapping[str, Any], style: str, xs: Scale, ys: Scale, names: list[str], index: int, count: int) -> str:
     at, y = _positions(s, xs, names), numbers(s.get("y"))
+    ends = list(zip(numbers(s.get("low")), numbers(s.get("high")), strict=False))
     slot = (xs.stop - xs.start) / max(len(names) or len(at), 1) * 0.72
     width = max(slot / max(count, 1), 1.5)
     base = ys(ys.low if ys.log else max(ys.low, min(0.0, ys.high)))
     parts = []
-    for a, v in zip(at, y, strict=False):
+    for i, (a, v) in enumerate(zip(at, y, strict=False)):
         if math.isfinite(v):
             left, end = a - slot / 2 + index * width, ys(v)
             parts.append(
                 f'<rect class="bar {style}" x="{left:.2f}" y="{min(base, end)}" width="{width - 1:.2f}" '
                 f'height="{max(abs(base - end), 0.8):.2f}"><title>{figure_text(v)}</title></rect>'
             )
+            if i < len(ends) and math.isfinite(ends[i][0]) and math.isfinite(ends[i][1]):
+                middle = round(left + width / 2, 2)
+                parts.append(f'<path class="error" d="M{middle} {ys(ends[i][0])}V{ys(ends[i][1])}"/>')
     return "".join(parts)
 
 

@@ -25,7 +25,7 @@ def heat_table(spec: Mapping[str, Any], *, palette: str, corner: str = "", digit
     for i, name in enumerate(shown_rows):
         row = values[i] if i < len(values) else []
         cells = "".join(
-            _cell(row[j] if j < len(row) else math.nan, low, high, f"{name}, {column}", digits)
+            _cell(row[j] if j < len(row) else math.nan, low, high, f"{name}, {column}", digits, palette)
             for j, column in enumerate(shown_columns)
         )
         body.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
@@ -41,12 +41,12 @@ def heat_table(spec: Mapping[str, Any], *, palette: str, corner: str = "", digit
     )
 
 
-def _cell(value: float, low: float, high: float, name: str, digits: int) -> str:
+def _cell(value: float, low: float, high: float, name: str, digits: int, palette: str) -> str:
     if not math.isfinite(value):
         return f'<td class="empty" title="{escape(name)}: not measured">·</td>'
     share = min(max((value - low) / (high - low) if high > low else 0.0, 0.0), 1.0)
     over = " over" if value > high * 1.005 else ""
-    deep = " deep" if share > 0.62 else ""
+    deep = " deep" if share > (0.84 if palette == "respect" else 0.55) else ""
     title = escape(f"{name}: {figure_text(value)}")
     text = f"{value:.{digits}f}".replace("-", "−")
     if abs(value) < 0.5 * 10**-digits:

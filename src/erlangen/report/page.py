@@ -9,9 +9,10 @@ from erlangen.report.gallery import search_section
 from erlangen.report.marks import SYMBOLS
 from erlangen.report.methods import method_section
 from erlangen.report.opening import header_card, three_sentences
-from erlangen.report.panels import profile_section, respect_section, similarity_section, worst_section
+from erlangen.report.panels import profile_section, similarity_section, worst_section
 from erlangen.report.plain import as_record, mapping
 from erlangen.report.proof import proof_section
+from erlangen.report.respect import respect_section
 from erlangen.report.verdicts import verdict_section
 from erlangen.report.wording import escape
 
@@ -59,7 +60,7 @@ def _page(record: dict[str, Any], checks: list[dict[str, Any]], gallery: list[An
         (
             "respect",
             "What does it respect?",
-            "Error of each layer under each element of the group: 0 is the numerical floor, 1 is the untrained twin.",
+            "Rows are layers, columns elements of the group: the lower the number, the less the element matters.",
             respect_section(record),
         ),
         (

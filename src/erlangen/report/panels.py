@@ -1,13 +1,14 @@
-"""The big figures: what is respected, the profile over depth, similarity, worst cases."""
+"""The big figures: the profile over depth, similarity, worst cases."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
 from erlangen.report.chart import chart
+from erlangen.report.figures import figures_of, is_respect
 from erlangen.report.heat import heat_table, ramp
 from erlangen.report.pictures import before_after
-from erlangen.report.plain import grouped, key_of, mapping, number, sequence
+from erlangen.report.plain import grouped, mapping, number, numbers, sequence
 from erlangen.report.wording import escape, title_of
 
 MOST_PROFILES = 12
@@ -19,51 +20,22 @@ _REFERENCES = {
 }
 
 
-def figures_of(record: Mapping[str, Any], kind: str) -> list[tuple[str, dict[str, Any]]]:
-    """All figures of one kind with their names: the panels first, then those of the findings."""
-    named = [(str(name), mapping(spec)) for name, spec in mapping(record.get("panels")).items()]
-    named += [(key_of(f), mapping(f.get("figure"))) for f in record["findings"] if mapping(f.get("figure"))]
-    return [(name, spec) for name, spec in named if spec.get("kind") == kind]
-
-
-def is_respect(name: str) -> bool:
-    """Whether a matrix speaks of group elements rather than of pairs of layers."""
-    return any(word in name.lower() for word in ("respect", "equivariance", "invariance"))
-
-
-def respect_section(record: Mapping[str, Any]) -> str:
-    """Layers by group elements, the error relative to the untrained twin (1) and the numerical floor (0)."""
-    parts = []
-    for name, spec in figures_of(record, "matrix"):
-        if is_respect(name):
-            parts.append(ramp("respect", "0: as far as numbers allow", "", "1: no better than untrained"))
-            parts.append(heat_table(spec, palette="respect", corner="layer"))
-    curves = [spec for name, spec in figures_of(record, "curve") if is_respect(name) or name.startswith("lie")]
-    if curves:
-        grid = "".join(chart(spec, width=330, height=190) for spec in curves)
-        parts.append(
-            f'<details class="fold"{"" if parts else " open"}><summary>{len(curves)} curves over the group'
-            f'<span>how the error grows with the element</span></summary><div class="grid">{grid}</div></details>'
-        )
-    return "".join(parts)
-
-
 def profile_section(record: Mapping[str, Any]) -> str:
     """One small chart a metric over the layers, the reference (the untrained twin, mostly) in grey."""
-    charts = []
-    for name, spec in mapping(record.get("panels")).items():
-        if mapping(spec).get("kind") in ("curve", "bars") and not is_respect(str(name)):
-            charts.append(chart(mapping(spec), width=310, height=210))
+    panels = {str(name): mapping(spec) for name, spec in mapping(record.get("panels")).items()}
+    specs = [p for name, p in panels.items() if p.get("kind") in ("curve", "bars") and not is_respect(name)]
+    drawn = [numbers(mapping(s).get("y")) for p in specs for s in sequence(p.get("series"))]
     for metric, findings in grouped(record["findings"], "metric").items():
-        layers = list(dict.fromkeys(str(f.get("layer")) for f in findings if f.get("layer")))
-        if len(layers) >= 2 and len(charts) < MOST_PROFILES:
-            charts.append(chart(_profile(metric, findings), width=310, height=210, legend=True))
+        rows = [f for f in findings if f.get("layer")]
+        told = [number(f.get("value")) for f in rows]
+        if len({str(f["layer"]) for f in rows}) >= 2 and told not in drawn:
+            specs.append(_profile(metric, rows))
+    charts = [chart(spec, width=310, height=210) for spec in specs[:MOST_PROFILES]]
     return f'<div class="grid">{"".join(charts)}</div>' if charts else ""
 
 
-def _profile(metric: str, findings: list[dict[str, Any]]) -> dict[str, Any]:
+def _profile(metric: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
     """The chart of one metric over depth."""
-    rows = [f for f in findings if f.get("layer")]
     layers = [str(f["layer"]) for f in rows]
     ci = [mapping(f.get("ci")) for f in rows]
     references = [mapping(f.get("reference")) for f in rows]

@@ -9,21 +9,21 @@ from dataclasses import dataclass
 class Scale:
     """Maps `[low, high]` to `[start, stop]`; what lies outside is moved to the nearer end."""
 
-    low: float
-    high: float
-    start: float
-    stop: float
+    low: float | int
+    high: float | int
+    start: float | int
+    stop: float | int
     log: bool = False
 
-    def __call__(self, value: float) -> float:
+    def __call__(self, value: float | int) -> float:
         low, high, at = self.low, self.high, value
         if self.log:
             at = math.log10(max(value, low))
             low, high = math.log10(low), math.log10(high)
         share = min(max((at - low) / (high - low), 0.0), 1.0)
-        return round(self.start + share * (self.stop - self.start), 2)
+        return float(round(self.start + share * (self.stop - self.start), 2))
 
-    def ticks(self, count: int = 4) -> list[float]:
+    def ticks(self, count: int = 4) -> list[float | int]:
         """About `count` round numbers inside the domain."""
         if self.log:
             first, last = math.ceil(math.log10(self.low) - 1e-9), math.floor(math.log10(self.high) + 1e-9)
@@ -37,7 +37,9 @@ class Scale:
         return found or [self.low, self.high]
 
 
-def fit_scale(values: Iterable[float], start: float, stop: float, *, log: bool | None = None) -> Scale:
+def fit_scale(
+    values: Iterable[float | int], start: float | int, stop: float | int, *, log: bool | None = None
+) -> Scale:
     """A scale that holds all finite `values`: 0 to 1 for shares, logarithmic where they span decades."""
     finite = sorted(v for v in values if math.isfinite(v))
     if not finite:

@@ -17,7 +17,7 @@ _ICONS = {"fail": "✗", "inconclusive": "?", "warn": "!", "pass": "✓", "info"
 _COLOURS = {"fail": "red", "inconclusive": "magenta", "warn": "yellow", "pass": "green"}
 
 
-def terminal_table(report: Any, *, width: int = 110, color: bool = False) -> str:
+def terminal_table(report: Any, *, width: int = 120, color: bool = False) -> str:
     """The three sentences, one row a finding with fails first, and what the open ones mean.
 
     `report` is a `Report` or its dict; with `color` the text holds ANSI escapes.

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from erlangen.report.marks import WORDS, badge
-from erlangen.report.plain import ORDER, by_verdict, grouped, key_of, mapping, number, verdict_of
+from erlangen.report.plain import ORDER, by_verdict, grouped, key_of, mapping, number, sequence, verdict_of
 from erlangen.report.scales import Scale
 from erlangen.report.whisker import scale_of, whisker
 from erlangen.report.wording import count_text, escape, figure_text, prose, slug, title_of
@@ -110,5 +110,5 @@ def _value(finding: Mapping[str, Any]) -> str:
 
 def _meaning(finding: Mapping[str, Any]) -> str:
     meaning = prose(finding.get("meaning") or finding.get("rule") or "")
-    warnings = "".join(f'<span class="caution">{prose(w)}</span>' for w in finding.get("warnings") or [])
+    warnings = "".join(f'<span class="caution">{prose(w)}</span>' for w in sequence(finding.get("warnings")))
     return meaning + warnings

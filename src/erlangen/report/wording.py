@@ -21,7 +21,7 @@ def prose(value: Any) -> str:
     return _PERCENT.sub("\\1\N{NO-BREAK SPACE}%", escape(value))
 
 
-def figure_text(value: float) -> str:
+def figure_text(value: float | int) -> str:
     """Three significant digits; powers of ten outside 0.001 to 100,000: `0.0312`, `1,797`, `3.1 × 10⁻⁷`."""
     if math.isnan(value):
         return "–"
@@ -39,7 +39,7 @@ def figure_text(value: float) -> str:
     return f"{value:.{digits}f}".replace("-", "−")
 
 
-def short_number(value: float) -> str:
+def short_number(value: float | int) -> str:
     """The shortest form, for axis labels: `0.5`, `1e-7`."""
     if not math.isfinite(value):
         return "–"
@@ -48,7 +48,7 @@ def short_number(value: float) -> str:
     return f"{value:.3g}".replace("-", "−")
 
 
-def size_text(count: float) -> str:
+def size_text(count: float | int) -> str:
     """Bytes with a binary unit."""
     for unit in ("B", "KiB", "MiB", "GiB"):
         if count < 1024 or unit == "GiB":
@@ -57,7 +57,7 @@ def size_text(count: float) -> str:
     return ""
 
 
-def seconds_text(seconds: float) -> str:
+def seconds_text(seconds: float | int) -> str:
     """A duration: `40 ms`, `8.4 s`, `3 min 10 s`."""
     if seconds < 1:
         return f"{1000 * seconds:.0f} ms"
