@@ -161,5 +161,5 @@ def test_without_labels_or_group_what_needs_them_says_so() -> None:
 
 def test_what_resampling_alone_would_do_is_no_proof_of_invariance() -> None:
     x, label = torch.rand(60, 1, 5, 5, generator=torch.Generator().manual_seed(0)), torch.arange(60) % 2
-    found = er.audit(Flat(), (x, label), group="C8", probes="equivariance", layers=None)["equivariance", "embedding"]
+    found = er.audit(Flat(), (x, label), group="SO(2)", probes="equivariance", layers=None)["equivariance", "embedding"]
     assert found.details["floor"] > 0.5 and found.verdict != "pass"
