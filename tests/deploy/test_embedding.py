@@ -56,7 +56,7 @@ def test_an_interrupted_embedding_goes_on_where_it_stopped(tmp_path: Path, monke
 
 def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
     embed(Scaled(), samples(), out=tmp_path / "v")
-    with pytest.raises(ValueError, match="out: .* holds embeddings with another data and count"):
+    with pytest.raises(ValueError, match=r"out: .* holds embeddings with another data and count"):
         embed(Scaled(), samples(99), out=tmp_path / "v")
     (tmp_path / "w").mkdir()
     (tmp_path / "w" / "thesis.tex").write_text("years of work")
@@ -64,7 +64,7 @@ def test_a_directory_of_something_else_is_refused(tmp_path: Path) -> None:
         embed(Scaled(), samples(), out=tmp_path / "w")
     vectors = tmp_path / "v" / "vectors.npy"
     vectors.write_bytes(vectors.read_bytes()[:-40])
-    with pytest.raises(ValueError, match="vectors.npy: truncated"):
+    with pytest.raises(ValueError, match=r"vectors.npy: truncated"):
         open_embeddings(tmp_path / "v")
 
 
