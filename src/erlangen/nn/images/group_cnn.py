@@ -52,6 +52,11 @@ class GroupCNN(ConvEncoder):
     even sizes, in train and eval mode; for C8 and other n exact at the multiples of 90 degrees (where the group has
     them) and approximate between.
 
+    What a turn by 45 degrees does to the embedding of an untrained C8 encoder, as a fraction of the spread of embeddings
+    over images (smooth ones, no wave above 0.1 cycles a pixel, turned without interpolation): 0.66 at 8 x 8, 0.46 at
+    28 x 28, 0.29 at 57 x 57; `PlainCNN` has 0.85, 0.87 and 0.98. One layer errs by about 1e-2; most of the rest comes from
+    halving maps that are already small. `erlangen.check` measures it for a trained one.
+
     `match="compute"` gives every stage as many channels as `PlainCNN(width)` has, hence about its operations and
     1/order of its parameters; `match="parameters"` gives it sqrt(order) times as many, hence about its parameters and
     order times its operations. `in_channels=None` takes the number of channels from the first batch.
