@@ -1,16 +1,16 @@
 """`GroupConv2d` beside a plain `F.conv2d` with the same operations: forward and backward, and forward in evaluation.
 
-    python benchmarks/group_conv.py [--output group_conv.json] [--repeats 7]
+python benchmarks/group_conv.py [--output group_conv.json] [--repeats 7]
 """
 
 import argparse
 
 import torch
-from harness import interleave, write_json
 from torch import nn
 from torch.nn import functional as F
 
 from erlangen.nn.images import GroupConv2d
+from harness import interleave, write_json
 
 SIZES = {28: {4: 4, 8: 2}, 64: {4: 1, 8: 1}}  # image size -> order -> batch
 
@@ -43,7 +43,9 @@ def measure(group: str, fields: int, size: int, kernel_size: int, repeats: int) 
     for mode in ("train", "eval"):
         ours.train(mode == "train")
         if mode == "train":
-            timing = interleave({"plain": lambda: train_step(plain, x), "group": lambda: train_step(ours, x)}, repeats, 1)
+            timing = interleave(
+                {"plain": lambda: train_step(plain, x), "group": lambda: train_step(ours, x)}, repeats, 1
+            )
         else:
             with torch.no_grad():
                 timing = interleave({"plain": lambda: plain(x), "group": lambda: ours(x)}, repeats, 1)
