@@ -16,6 +16,7 @@ _PUBLIC = {
     "LeftMul": f"{_HERE}.linear:LeftMul",
     "Permute": f"{_HERE}.permute:Permute",
     "Sequence": f"{_HERE}.permute:Sequence",
+    "Sphere": f"{_HERE}.sphere:Sphere",
     "Image": f"{_HERE}.image:Image",
     "Graph": f"{_HERE}.graph:Graph",
     "from_type": f"{_HERE}.types:from_type",

@@ -10,6 +10,7 @@ from erlangen.groups.actions.graph import Graph
 from erlangen.groups.actions.image import Image
 from erlangen.groups.actions.linear import LeftMul, Linear, Points, Vectors
 from erlangen.groups.actions.permute import Permute, Sequence
+from erlangen.groups.actions.sphere import Sphere
 from erlangen.groups.affine import Euclidean, Scaling, Translation
 from erlangen.groups.base import Group
 from erlangen.groups.finite import Cyclic, Dihedral, Symmetric
@@ -67,6 +68,10 @@ def _rotation(group: Group, has_rows: bool) -> Action | None:
     return LeftMul(group) if _moves_points(group) and not isinstance(group, Scaling) else None
 
 
+def _sphere(group: Group, has_rows: bool) -> Action | None:
+    return Sphere(group) if _moves_points(group) and group.point_dim == 3 else None
+
+
 def _invariant(group: Group, has_rows: bool) -> Action | None:
     return Trivial(group)
 
@@ -82,6 +87,7 @@ _MAKERS: dict[str, tuple[Maker, str]] = {
     "mask": (_mask, "every group"),
     "sequence": (_sequence, "C_n, D_n, S_n, T(1)"),
     "rows": (lambda group, has_rows: _rows(group), "S_n"),
+    "sphere": (_sphere, "SO(3), O(3), SE(3), E(3), Octahedral"),
     "rotation": (_rotation, _SPACE),
     "invariant": (_invariant, "every group"),
 }
@@ -100,7 +106,8 @@ def from_type(spec: Any, group: str | Group) -> Action:
     Short names and the shapes they mean:
         points `[..., N, n]`, vectors `[..., N, n]` (no translation), scalars `[..., N, C]`, rows `[..., N, C]`,
         image `[..., H, W]`, field `[..., 2, H, W]`, mask (per row `[..., N]` under S_n, else per pixel `[..., H, W]`),
-        sequence `[..., T, C]`, graph (PyG `Data`), rotation `[..., n, n]`, invariant (anything).
+        sequence `[..., T, C]`, graph (PyG `Data`),
+        sphere `[..., H, W]` (equirectangular, see `Sphere`), rotation `[..., n, n]`, invariant (anything).
 
     Raises:
         ValueError: the name is unknown, or the group cannot act on this type; the message says which groups can.
