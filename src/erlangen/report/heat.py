@@ -46,7 +46,7 @@ def _cell(value: float, low: float, high: float, name: str, digits: int, palette
         return f'<td class="empty" title="{escape(name)}: not measured">·</td>'
     share = min(max((value - low) / (high - low) if high > low else 0.0, 0.0), 1.0)
     over = " over" if value > high * 1.005 else ""
-    deep = " deep" if share > (0.84 if palette == "respect" else 0.55) else ""
+    deep = " deep" if share > (0.84 if palette == "respect" else 0.64) else ""
     title = escape(f"{name}: {figure_text(value)}")
     text = f"{value:.{digits}f}".replace("-", "−")
     if abs(value) < 0.5 * 10**-digits:
