@@ -5,13 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import small_runs  # registers the encoder that the other processes fit
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from erlangen.train import StepSampler, load
 
-SCRIPT = Path(__file__).with_name("small_runs.py")
+SCRIPT = Path(small_runs.__file__)
 
 
 def test_two_processes_fit_under_ddp_and_leave_one_run(tmp_path: Path) -> None:
