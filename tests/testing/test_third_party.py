@@ -67,7 +67,37 @@ def test_plain_cnn_under_shifts() -> None:
     assert (result.first_breaking or "").startswith("0 (Conv2d")
 
 
-def test_egnn_style_and_schnet_from_pyg() -> None:
+def test_e3nn_with_and_without_a_mistake() -> None:
+    o3 = pytest.importorskip("e3nn.o3")
+    torch.manual_seed(0)
+    product = o3.FullyConnectedTensorProduct("2x0e+1x1o", "2x0e+1x1o", "2x0e+1x1o+1x1e")
+    kinds, inputs = ("2x0e+1x1o", "2x0e+1x1o"), (torch.randn(4, 5), torch.randn(4, 5))
+    assert check(product, Symmetry("O(3)", kinds, "2x0e+1x1o+1x1e"), inputs).verdict == "exact"
+    assert check(product, Symmetry("SO(3)", kinds, "2x0e+2x1o"), inputs).verdict == "exact"
+    assert check(product, Symmetry("O(3)", kinds, "2x0e+2x1o"), inputs).verdict == "broken"
+
+
+def test_interpolation_is_named_as_the_cause_for_pooled_images() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(2, 1, 16, 16)
+    assert check(lambda x: x.mean((-2, -1)), Symmetry("C4", "image", "invariant"), x).verdict == "exact"
+    result = check(lambda x: x.pow(2).mean((-2, -1)), Symmetry("C8", "image", "invariant"), x)
+    assert any(cause.startswith("interpolation") for cause in result.causes), str(result)
+
+
+def test_a_scripted_module_and_forces_by_autograd() -> None:
+    torch.manual_seed(0)
+    scripted = torch.jit.script(nn.Sequential(nn.Linear(3, 8), nn.ReLU()))
+    assert check(scripted, Symmetry("S(n)", "rows", "rows"), torch.randn(5, 3)).verdict == "exact"
+
+    def forces(x: Tensor) -> Tensor:
+        energy = 1 / (1 + (x[:, None] - x[None]).pow(2).sum(-1))
+        return -torch.autograd.grad(energy.sum(), x)[0]
+
+    assert check(forces, Symmetry("E(3)", "points", "vectors"), torch.randn(5, 3)).verdict == "exact"
+
+
+def test_schnet_from_pyg() -> None:
     nets = pytest.importorskip("torch_geometric.nn.models.schnet")
 
     def all_pairs(pos: Tensor, batch: Tensor) -> tuple[Tensor, Tensor]:

@@ -95,9 +95,7 @@ def _difference(got: Any, want: Any) -> tuple[float, str]:
 
 
 def _tensors(value: Any) -> Any:
-    kept: list[Any] = []
-    leaves.map_leaves(lambda leaf: kept.append(leaf) or leaf, value)
-    return tuple(kept)
+    return tuple(leaves.all_leaves(value))
 
 
 def _label(group: Any, g: Any) -> str:

@@ -39,6 +39,11 @@ def name_causes(session: Session, result: CheckResult, main: Measured, *, seed: 
         causes.append(what)
         if fixed < 1e-8:
             return causes
+    if _only_off_grid(session, main):
+        return [
+            *causes,
+            "interpolation: exact on the grid's own elements, and off the grid the action itself resamples",
+        ]
     tolerance = max(1e-9, 1e-3 * result.worst_error)
     for test in (_wrong_side, _pseudo, _translations, _axis, _border):
         with contextlib.suppress(Exception):  # an experiment that cannot be made names no cause
@@ -195,6 +200,18 @@ def _from_layer(session: Session, result: CheckResult, main: Measured) -> str | 
     if result.verdict == "approximate" and _inexact(session):
         return "interpolation: the action resamples, so elements off the grid cannot be exact"
     return None
+
+
+def _only_off_grid(session: Session, main: Measured) -> bool:
+    """Whether all error comes from elements that the action has to resample."""
+    is_exact = getattr(session.symmetry.input_action, "is_exact", None)
+    if not _inexact(session) or is_exact is None:
+        return False
+    with contextlib.suppress(Exception):
+        exact = [bool(is_exact(d.g)) for d in main.draws]
+        moved = [e for e, x, d in zip(main.errors, exact, main.draws, strict=True) if x and d.distance > 0]
+        return bool(moved) and max(moved) <= 1e-8
+    return False
 
 
 def _inexact(session: Session) -> bool:

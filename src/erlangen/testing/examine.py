@@ -151,6 +151,7 @@ def _examine(
     result.causes = name_causes(session, result, main, seed=seed)
     if risks:
         scenarios = Scenarios(session, draws, limits, verdict, seed=seed, deadline=deadline)
+        scenarios.base_error = main.worst
         scenarios.run_all()
         result.risks, result.scenarios = scenarios.risks, scenarios.errors
         if scenarios.skipped:

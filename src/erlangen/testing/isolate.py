@@ -56,9 +56,10 @@ class Snapshot:
                 del vars(module)[name]
             for name, value in attributes.items():
                 vars(module)[name] = value if name in ("_parameters", "_buffers", "_modules") else _shallow(value)
-            for live, kept in zip((module._parameters, module._buffers, module._modules), tables, strict=True):
+            tables_now: tuple[dict[str, Any], ...] = (module._parameters, module._buffers, module._modules)  # type: ignore[assignment]
+            for live, kept in zip(tables_now, tables, strict=True):
                 live.clear()
-                live.update(kept)  # type: ignore[arg-type]
+                live.update(dict(kept))  # type: ignore[call-overload]
         with torch.no_grad():
             for tensor, storage, value, grad, wants_grad in self.values:
                 storage.copy_(value)

@@ -45,6 +45,18 @@ def map_leaves(function: Callable[[Any], Any], value: Any) -> Any:
     return value
 
 
+def all_leaves(value: Any) -> list[Any]:
+    """Every tensor and array of a nested value, in order."""
+    found: list[Any] = []
+
+    def keep(leaf: Any) -> Any:
+        found.append(leaf)
+        return leaf
+
+    map_leaves(keep, value)
+    return found
+
+
 def tensors_of(value: Any, path: str = "output") -> list[tuple[str, Tensor]]:
     """Every numeric leaf as `(path, tensor)`. Raises TypeError for a leaf that cannot be compared."""
     if value is None:
@@ -125,6 +137,4 @@ def to_device(value: Any, device: torch.device) -> Any:
 
 
 def has_numpy(value: Any) -> bool:
-    found: list[bool] = []
-    map_leaves(lambda t: found.append(isinstance(t, np.ndarray)) or t, value)
-    return any(found)
+    return any(isinstance(t, np.ndarray) for t in all_leaves(value))

@@ -113,9 +113,9 @@ def record(runner: Runner, args: tuple[Any, ...]) -> list[Visit]:
 
 
 def _floating(value: Any) -> list[Tensor]:
-    found: list[Tensor] = []
-    leaves.map_leaves(lambda t: found.append(t) or t, value)
-    return [t.detach().cpu().clone() for t in found if isinstance(t, Tensor) and t.is_floating_point()]
+    return [
+        t.detach().cpu().clone() for t in leaves.all_leaves(value) if isinstance(t, Tensor) and t.is_floating_point()
+    ]
 
 
 def candidates(session: Session, g: Any, x: Tensor) -> Iterator[tuple[str, Tensor]]:

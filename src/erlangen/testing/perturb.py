@@ -103,9 +103,7 @@ def optimizer_step(runner: Runner, args: tuple[Any, ...], generator: torch.Gener
 
 
 def _graph_leaves(value: Any) -> list[Tensor]:
-    found: list[Tensor] = []
-    leaves.map_leaves(lambda t: found.append(t) or t, value)
-    return [t for t in found if isinstance(t, Tensor) and t.is_floating_point()]
+    return [t for t in leaves.all_leaves(value) if isinstance(t, Tensor) and t.is_floating_point()]
 
 
 def far_inputs(symmetry: Symmetry, args: tuple[Any, ...], generator: torch.Generator) -> tuple[Any, ...] | None:
@@ -151,7 +149,7 @@ def special_inputs(args: tuple[Any, ...]) -> dict[str, tuple[Any, ...]]:
             clone[..., 1:] = 0
         return clone
 
-    changes = (tied, duplicated, flat, torch.zeros_like)
+    changes: tuple[Callable[[Tensor], Tensor], ...] = (tied, duplicated, flat, lambda t: torch.zeros_like(t))
     return {name: each(change) for name, change in zip(SPECIAL, changes, strict=True)}
 
 

@@ -87,9 +87,13 @@ class Runner:
         except RuntimeError as error:  # a model that differentiates its own output (forces) needs autograd
             if grad or not _wants_autograd(error):
                 raise
-        given = leaves.fresh(given)
+        given = leaves.map_leaves(_wanting_grad, leaves.fresh(given))
         with torch.enable_grad():
             return self.model(**given[0]) if self.keyword else self.model(*given)
+
+
+def _wanting_grad(leaf: Any) -> Any:
+    return leaf.requires_grad_(True) if isinstance(leaf, Tensor) and leaf.is_floating_point() else leaf
 
 
 def _wants_autograd(error: RuntimeError) -> bool:
@@ -118,9 +122,7 @@ def normalise_inputs(model: Any, symmetry: Symmetry, inputs: Any) -> tuple[tuple
 
 def _numeric(value: Any) -> Any:
     """Only the tensors and arrays of the arguments."""
-    kept: list[Any] = []
-    leaves.map_leaves(lambda leaf: kept.append(leaf) or leaf, value)
-    return tuple(kept)
+    return tuple(leaves.all_leaves(value))
 
 
 def _accepts_keywords(model: Any, names: list[str]) -> bool:

@@ -140,26 +140,22 @@ def _mutation(session: Session) -> None:
     runner = session.main
     base = leaves.cast(session.args, runner.dtype)
     given = leaves.to_numpy(leaves.fresh(base)) if runner.numpy else leaves.to_device(leaves.fresh(base), runner.device)
-    before = leaves.stacked(leaves.to_tensors(tuple(_leaves(given))))
+    before = leaves.stacked(leaves.to_tensors(tuple(leaves.all_leaves(given))))
     try:
         with torch.no_grad():
             _ = runner.model(**given[0]) if runner.keyword else runner.model(*given)
     except Exception:  # already known to run; a model that needs autograd is not asked again
         return
-    after = leaves.stacked(leaves.to_tensors(tuple(_leaves(given))))
+    after = leaves.stacked(leaves.to_tensors(tuple(leaves.all_leaves(given))))
     if before.shape != after.shape or not torch.equal(torch.nan_to_num(before), torch.nan_to_num(after)):
         session.notes.append("writes into its input; every call here got a fresh copy")
-
-
-def _leaves(value: Any) -> list[Any]:
-    found: list[Any] = []
-    leaves.map_leaves(lambda leaf: found.append(leaf) or leaf, value)
-    return found
 
 
 def _find_islands(session: Session) -> None:
     runner = session.runners.get("float64")
     if runner is None or runner.numpy:
+        return
+    if any(isinstance(m, torch.jit.ScriptModule) for m in runner.modules):
         return
     finder = FindIslands(runner.modules)
     try:
