@@ -22,6 +22,6 @@ _PUBLIC = {
     "testing": "erlangen.testing",
     "train": "erlangen.train",
 }
-__all__ = sorted(_PUBLIC)  # noqa: PLE0605
+__all__ = sorted(_PUBLIC)
 
 __getattr__, __dir__ = lazy_attributes(__name__, _PUBLIC)

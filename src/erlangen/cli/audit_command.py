@@ -18,6 +18,7 @@ def audit(
     html: str | None = None,
     samples: int = 10_000,
     image_size: int | None = None,
+    pad: int | None = None,
     json: bool = False,
     quiet: bool = False,
     seed: int = 0,
@@ -32,7 +33,8 @@ def audit(
         group: The group whose elements act on the data; left out, the run's own symmetry.
         html: Where the report goes; left out, `RUN/report.html` for a run, no file otherwise.
         samples: At most this many samples.
-        image_size: Resize images to this many pixels.
+        image_size: Resize images to this many pixels; the run's own size by default.
+        pad: Pixels of zeros added on every side; the run's own by default.
         json: Print the report as JSON instead of a table.
         quiet: Print the three sentences alone.
         seed: Of the samples, group elements and resampling.
@@ -43,10 +45,12 @@ def audit(
     from erlangen import data as data_room
 
     model, classifier, recorded = _model(target)
-    source = data or recorded.get("source")
+    origin = dict(recorded.get("origin") or {})
+    source = data or origin.get("data")
     if source is None:
         raise ValueError(f"data: needed, as {target} does not know what it was fitted on; name a data set or a path")
-    dataset = data_room.load(source, image_size=image_size or recorded.get("image_size"))
+    asked = {"image_size": image_size, "pad": pad}
+    dataset = data_room.load(**{**origin, "data": source, **{k: v for k, v in asked.items() if v is not None}})
     note(f"auditing {target} on {dataset.name}", quiet)
     report = room.audit(
         model,

@@ -12,6 +12,7 @@ def embed(
     out: str,
     batch_size: int = 256,
     image_size: int | None = None,
+    pad: int | None = None,
     skip_unreadable: bool = False,
     json: bool = False,
     quiet: bool = False,
@@ -24,7 +25,8 @@ def embed(
         data: A data set's name, a folder of images, .npz, .parquet or .csv.
         out: Where the vectors go.
         batch_size: Samples in one forward pass.
-        image_size: Resize images to this many pixels.
+        image_size: Resize images to this many pixels; the run's own size by default.
+        pad: Pixels of zeros added on every side; the run's own by default.
         skip_unreadable: Leave unreadable images out.
         json: Print what was written as JSON.
         quiet: No progress on standard error.
@@ -34,7 +36,13 @@ def embed(
     from erlangen import deploy, train
 
     fitted = train.load(run)
-    dataset = data_room.load(data, image_size=image_size, skip_unreadable=skip_unreadable)
+    origin = fitted.config.get("data", {}).get("origin") or {}
+    dataset = data_room.load(
+        data,
+        image_size=origin.get("image_size") if image_size is None else image_size,
+        pad=origin.get("pad", 0) if pad is None else pad,
+        skip_unreadable=skip_unreadable,
+    )
     written = deploy.embed(fitted.encoder, dataset, out=out, batch_size=batch_size)
     facts = {"vectors": str(written), "count": len(dataset), "dim": fitted.encoder.embedding_dim, "space": fitted.space}
     if json:

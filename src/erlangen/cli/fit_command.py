@@ -12,14 +12,15 @@ from erlangen._registry import Registry, encoders, objectives
 from erlangen.cli.arguments import as_typed, plain, value_of
 from erlangen.cli.output import note, print_json, print_line
 
-HANDLED = {"encoder", "data", "objective", "symmetry", "out", "views", "quiet"}
+LOADING = ("image_size", "pad", "skip_unreadable", "label_column")
+HANDLED: set[str | int] = {"encoder", "data", "objective", "symmetry", "out", "views", "quiet"}
 
 
 def build_parser(argv: list[str]) -> ArgumentParser:
-    """The parser for this encoder and objective; their own arguments are `--encoder_args.*` and `--objective_args.*`."""
+    """The parser for one encoder and objective, whose arguments are `--encoder_args.*` and `--objective_args.*`."""
     from jsonargparse import ActionConfigFile
 
-    from erlangen import train
+    from erlangen import data, train
 
     encoder = value_of(argv, "encoder") or "group_cnn"
     objective = value_of(argv, "objective") or "cross_entropy"
@@ -37,10 +38,7 @@ def build_parser(argv: list[str]) -> ArgumentParser:
         "--objective", type=str, default="cross_entropy", help=f"one of {', '.join(objectives.names())}"
     )
     parser.add_argument("--out", type=str, required=True, help="the run's folder")
-    parser.add_argument("--image_size", type=int | None, default=None, help="resize images to this many pixels")
-    parser.add_argument(
-        "--skip_unreadable", type=bool, default=False, help="leave unreadable images out, and list them"
-    )
+    parser.add_function_arguments(data.load, skip={"data", "seed"}, fail_untyped=False)
     parser.add_argument("--json", action="store_true", help="print the run's metrics as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
     parser.add_function_arguments(train.fit, skip=HANDLED, fail_untyped=False)
@@ -53,7 +51,7 @@ def build_parser(argv: list[str]) -> ArgumentParser:
 
 def _named_by_symmetry(registry: Registry, name: str) -> set[str | int]:
     """Arguments that `--symmetry` sets, so that they are not asked for twice."""
-    return {"group"} & set(inspect.signature(registry.get(name)).parameters)
+    return {"group"} if "group" in inspect.signature(registry.get(name)).parameters else set()
 
 
 def _build(registry: Registry, name: str, symmetry: str, arguments: dict[str, Any] | None) -> Any:
@@ -73,9 +71,8 @@ def run(argv: list[str]) -> int:
     groups.parse(options["symmetry"])
     as_json, quiet = options.pop("json"), options.pop("quiet")
     symmetry, out = options.pop("symmetry"), options.pop("out")
-    dataset = data.load(
-        options.pop("data"), image_size=options.pop("image_size"), skip_unreadable=options.pop("skip_unreadable")
-    )
+    loading = {key: options.pop(key) for key in ("data", *LOADING)}
+    dataset = data.load(**loading)
     if dataset.skipped:
         note(f"left out {len(dataset.skipped)} unreadable files: {', '.join(map(str, dataset.skipped[:5]))}", quiet)
     torch.manual_seed(options.get("seed", 0))

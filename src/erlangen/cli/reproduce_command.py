@@ -22,9 +22,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("names", nargs="*", help="recipes, as erlangen list --kind recipes shows them")
     parser.add_argument("--all", type=bool, default=False, help="every recipe")
     parser.add_argument("--budget", type=Budget, default="laptop", help="how much to compute")
-    parser.add_argument(
-        "--seeds", type=int | None, default=None, help="how many seeds; the recipe's own number by default"
-    )
+    parser.add_argument("--seeds", type=int | None, default=None, help="how many; the recipe's own number by default")
     parser.add_argument("--results", type=str, default="results", help="the folder of results")
     parser.add_argument("--docs", type=str | None, default=None, help="also write the table of claims to this file")
     parser.add_argument("--json", type=bool, default=False, help="print JSON instead of a table")

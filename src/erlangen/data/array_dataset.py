@@ -75,6 +75,7 @@ class ArrayDataset(Dataset[Any]):
         self.label, self.class_names = class_numbers(label, len(self.x), class_names, num_classes)
         self.num_classes = count_classes(self.label, self.class_names, num_classes)
         self.name, self.kind, self.skipped = name, kind, list(skipped)
+        self.origin: dict[str, Any] = {}  # what `load` was asked for, so that a run can load it again
         if splits is None:
             self.splits = random_split(self.label, len(self.x), seed=seed)
         else:

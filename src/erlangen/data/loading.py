@@ -28,6 +28,7 @@ def load(
     data: Any,
     *,
     image_size: int | None = None,
+    pad: int = 0,
     skip_unreadable: bool = False,
     label_column: str | int | None = None,
     seed: int = 0,
@@ -38,6 +39,7 @@ def load(
         data: a name (`erlangen.data.names()`), a folder of images, an .npz, .csv, .parquet or .arrow file, a pair
             (x, y), x alone, or a map-style torch `Dataset` of samples or (sample, label).
         image_size: the side in pixels that images are resized to (the middle square is kept).
+        pad: pixels of zeros added on every side afterwards, so that a rotation cuts no corners off.
         skip_unreadable: leave out images that cannot be read, and list them in `.skipped`; otherwise they are an error.
         label_column: the column of a table, or the array of an .npz file, that holds the labels.
         seed: of the split into train and test where the source has none.
@@ -48,15 +50,33 @@ def load(
     """
     if image_size is not None and image_size < 1:
         raise ValueError(f"image_size: {image_size}; give a positive number of pixels")
+    if pad < 0:
+        raise ValueError(f"pad: {pad}; give the number of pixels to add on every side, 0 for none")
     if isinstance(data, ArrayDataset):
-        return data if image_size is None else _resized(data, image_size)
+        return _padded(data if image_size is None else _resized(data, image_size), pad)
     column = None if label_column is None else str(label_column)
     folder = partial(read_folder, image_size=image_size, skip_unreadable=skip_unreadable)
     if isinstance(data, str | os.PathLike):
         name, raw = _from_text(os.fspath(data), column, folder)
     else:
         name, raw = "data", _from_object(data)
-    return _finish(raw, name, image_size, seed)
+    loaded = _padded(_finish(raw, name, image_size, seed), pad)
+    if isinstance(data, str | os.PathLike):
+        loaded.origin = {
+            "data": text_of(data),
+            "image_size": image_size,
+            "pad": pad,
+            "skip_unreadable": skip_unreadable,
+            "label_column": column,
+            "seed": seed,
+        }
+    return loaded
+
+
+def text_of(data: "str | os.PathLike[str]") -> str:
+    """A name as it is, a path from the root: what finds the same data again from anywhere."""
+    text = os.fspath(data)
+    return text if text in names() or not Path(text).expanduser().exists() else str(Path(text).expanduser().resolve())
 
 
 def _from_text(text: str, label_column: str | None, folder: Callable[[Path], Raw]) -> tuple[str, Raw]:
@@ -154,8 +174,22 @@ def _resized(data: ArrayDataset, image_size: int) -> ArrayDataset:
         moved = F.interpolate(chunk.float(), size, mode="bilinear", antialias=True, align_corners=False)
         moved = moved[..., upper : upper + image_size, left : left + image_size]
         parts.append(moved.round().clamp(0, 255).to(torch.uint8) if data.x.dtype == torch.uint8 else moved)
+    return _with_images(data, torch.cat(parts))
+
+
+def _padded(data: ArrayDataset, pad: int) -> ArrayDataset:
+    """The images on a canvas of zeros, `pad` pixels wider on every side."""
+    if pad == 0:
+        return data
+    if data.kind != "image":
+        raise ValueError(f"pad: {data.name!r} holds vectors; pad is for images")
+    return _with_images(data, F.pad(data.x, (pad, pad, pad, pad)))
+
+
+def _with_images(data: ArrayDataset, x: Tensor) -> ArrayDataset:
+    """The same samples, labels and parts with other pixels."""
     return ArrayDataset(
-        torch.cat(parts),
+        x,
         data.label,
         name=data.name,
         class_names=data.class_names,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
 import inspect
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,23 +27,32 @@ class Recipe:
     claims: tuple[Claim, ...]
     measure: Measure
     seeds: dict[str, int]
+    uses: tuple[str, ...]
     explanation: str = ""
 
     def code_hash(self) -> str:
-        """Changes when the recipe's file or the library beneath it changes: stored results are then stale."""
+        """Changes when the recipe's file or a module it names in `uses` changes: stored results are then stale."""
         digest = hashlib.sha256(Path(inspect.getfile(self.measure)).read_bytes())
-        room = Path(sys.modules["erlangen"].__file__ or "").parent
-        for folder in ("groups", "stats", "nn", "data", "objectives", "train"):
-            for path in sorted((room / folder).rglob("*.py")):
-                digest.update(path.relative_to(room).as_posix().encode())
-                digest.update(path.read_bytes())
+        for module in self.uses:
+            digest.update(Path(inspect.getfile(importlib.import_module(module))).read_bytes())
         return digest.hexdigest()[:16]
 
 
 def recipe(
-    name: str, *, title: str, source: str, claims: Sequence[Claim], laptop_seeds: int = 5, explanation: str = ""
+    name: str,
+    *,
+    title: str,
+    source: str,
+    claims: Sequence[Claim],
+    uses: Sequence[str],
+    laptop_seeds: int = 5,
+    explanation: str = "",
 ) -> Callable[[Measure], Recipe]:
-    """Decorator for the measuring function. `explanation` says why a claim may fail at this size; it decides nothing."""
+    """Decorator for the measuring function.
+
+    `uses` names the modules whose code the claim is about; stored results are stale when one of them changes.
+    `explanation` says why a claim may fail at this size; it decides nothing.
+    """
 
     def decorate(measure: Measure) -> Recipe:
         made = Recipe(
@@ -53,6 +62,7 @@ def recipe(
             tuple(claims),
             measure,
             {"smoke": 1, "laptop": laptop_seeds, "full": 2 * laptop_seeds},
+            tuple(uses),
             explanation,
         )
         recipes.register(name, summary=title, paper=source)(made)

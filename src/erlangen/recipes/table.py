@@ -31,7 +31,7 @@ def claims_page(records: list[dict[str, Any]]) -> str:
         lines += [
             f"## {record['title']}",
             "",
-            f"`{record['name']}` · {record['source']} · budget {record['budget']}, {seeds} seeds, {seconds:.0f} s{stale}",
+            f"`{record['name']}` · {record['source']} · {record['budget']}, {seeds} seeds, {seconds:.0f} s{stale}",
             "",
             "| claim | difference measured | outcome |",
             "|---|---|---|",
