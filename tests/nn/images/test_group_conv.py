@@ -58,7 +58,7 @@ def test_equals_the_definition(name):
     size=st.integers(5, 9),
     kernel=st.sampled_from([1, 3, 5]),
     lifting=st.booleans(),
-    padding=st.sampled_from(["same", "valid"]),
+    padding=st.sampled_from(["same", "border", "valid"]),
     seed=st.integers(0, 99),
 )
 def test_moving_the_input_moves_the_output(name, size, kernel, lifting, padding, seed):
@@ -108,6 +108,29 @@ def test_sampling_error_on_smooth_waves_is_small(kernel, name):
         error[index] = (response(basis[index], waves @ turn.T) - upright).norm() / upright.norm()
     assert error[0] < 1e-14
     assert error.max() < 0.05
+
+
+def test_border_padding_repeats_the_border():
+    x = torch.randn(2, 8, 6, 7)
+    layer = GroupConv2d("C4", 2, 3, 5, padding="border")
+    inside = GroupConv2d("C4", 2, 3, 5, padding="valid")
+    inside.load_state_dict(layer.state_dict())
+    padded = F.pad(x, (2, 2, 2, 2), mode="replicate")
+    torch.testing.assert_close(layer(x), inside(padded))
+
+
+@pytest.mark.parametrize("name", ["C4", "C8", "D4"])
+def test_a_constant_background_stays_constant_with_border_padding(name):
+    """Zeros outside draw a frame around it, which turns by 45 degrees do not leave in place."""
+    background = torch.full((1, 1, 9, 9), -0.4)
+
+    def spread(padding):
+        torch.manual_seed(0)
+        y = GroupConv2d(name, 1, 2, 3, input="trivial", padding=padding)(background)
+        return float((y - y[..., 4:5, 4:5]).detach().abs().max())
+
+    assert spread("border") < 1e-5
+    assert spread("same") > 1e-2
 
 
 def test_relative_index_undoes_the_product():

@@ -16,13 +16,16 @@ from erlangen.nn.images.regular import GroupBatchNorm2d, GroupPool
 def _cases() -> list[Any]:
     from erlangen.groups.symmetry import Case
 
-    def build(group: str) -> GroupCNN:
-        return GroupCNN(group, width=8, in_channels=1, embedding_dim=6, stages=2)
+    def build(group: str, width: int = 8) -> GroupCNN:
+        return GroupCNN(group, width=width, in_channels=1, embedding_dim=6, stages=2)
+
+    # A zero background and no detail finer than the grid: over 20 initialisations the error is 0.011 to 0.027. Narrower
+    # encoders have single fields, which one unlucky draw all but switches off, and the relative error with them.
 
     return [
         Case(build("C4"), (smooth_disc(3, 1, 8, 8),), name="C4, even size"),
         Case(build("D4"), (smooth_disc(3, 1, 9, 9),), name="D4, odd size"),
-        Case(build("C8"), (smooth_disc(3, 1, 29, 29, sigma=2.0),), name="C8, smooth images", tolerance=0.1),
+        Case(build("C8", 32), (smooth_disc(3, 1, 41, 41, sigma=3.0),), name="C8, smooth images", tolerance=0.06),
     ]
 
 
