@@ -12,6 +12,7 @@ from erlangen.cli.output import note, print_json, print_line
 def audit(
     target: str,
     data: str | None = None,
+    *,
     preset: Literal["fast", "standard", "symmetry"] = "standard",
     probes: str | None = None,
     group: str | None = None,

@@ -21,6 +21,7 @@ DEFAULT_SHAPES = {
 
 def check(
     target: str,
+    *,
     group: str | None = None,
     input: str | None = None,
     output: str = "invariant",

@@ -11,6 +11,7 @@ from erlangen.cli.output import note, print_json, print_line
 
 def demo(
     domain: Literal["images"] = "images",
+    *,
     out: str = "runs/demo",
     seed: int = 0,
     json: bool = False,
@@ -35,7 +36,8 @@ def demo(
         print_json(result.to_dict())
         return 0
     for name, verdict in result.verdicts.items():
-        print_line(f"\nthe {name} encoder:\n{verdict}")
+        encoder, group = name.split(", ")
+        print_line(f"\nthe {encoder} encoder, {group}:\n{verdict}")
     print_line()
     for sentence in result.sentences:
         print_line(f"• {sentence}")

@@ -9,6 +9,7 @@ from erlangen.cli.output import print_json, print_line
 def embed(
     run: str,
     data: str,
+    *,
     out: str,
     batch_size: int = 256,
     image_size: int | None = None,
@@ -53,5 +54,4 @@ def embed(
 
 
 def run(argv: list[str]) -> int:
-    parser = parser_for("embed", embed)
-    return call(parser, embed, argv)
+    return call(parser_for("embed", embed), embed, argv)

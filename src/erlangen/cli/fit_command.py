@@ -6,80 +6,86 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ActionConfigFile, ArgumentParser
 
 from erlangen._registry import Registry, encoders, objectives
-from erlangen.cli.arguments import as_typed, plain, value_of
+from erlangen.cli.arguments import add_options, as_typed, make_parser, parse, read_config, value_of
 from erlangen.cli.output import note, print_json, print_line
 
 LOADING = ("image_size", "pad", "skip_unreadable", "label_column")
-HANDLED: set[str | int] = {"encoder", "data", "objective", "symmetry", "out", "views", "quiet"}
+HANDLED = ("encoder", "data", "objective", "symmetry", "out", "views", "quiet")
+WORDS = {
+    "weight_decay": "the optimizer's decay of the weights.",
+    "optimizer": "adamw, adam or sgd.",
+    "schedule": "cosine or constant.",
+    "seed": "of the initial weights, the split, the batches and the views.",
+    "devices": "processes or accelerators on each machine; -1 for all.",
+    "nodes": "machines.",
+    "strategy": "how several processes share the work, such as ddp or fsdp.",
+    "precision": "such as 32-true, bf16-mixed or 64-true.",
+}
 
 
 def build_parser(argv: list[str]) -> ArgumentParser:
     """The parser for one encoder and objective, whose arguments are `--encoder_args.*` and `--objective_args.*`."""
-    from jsonargparse import ActionConfigFile
-
     from erlangen import data, train
 
-    encoder = value_of(argv, "encoder") or "group_cnn"
-    objective = value_of(argv, "objective") or "cross_entropy"
-    parser = ArgumentParser(
-        prog="erlangen fit",
-        description="Learn a representation of DATA. The same command resumes an interrupted run.",
-        exit_on_error=False,
-        default_meta=False,
+    content = read_config(argv)
+    encoder = value_of(argv, "encoder", content) or "group_cnn"
+    objective = value_of(argv, "objective", content) or "cross_entropy"
+    _known(encoders, "--encoder", encoder)
+    _known(objectives, "--objective", objective)
+    parser = make_parser("fit", "Learn a representation of DATA. The same command resumes an interrupted run.")
+    parser.add_argument(
+        "data", type=str | None, nargs="?", help="a data set's name, a folder of images, .npz, .parquet or .csv"
     )
-    parser.add_argument("data", type=str, help="a data set's name, a folder of images, .npz, .parquet or .csv")
     parser.add_argument("--config", action=ActionConfigFile, help="a YAML file with any of these options")
     parser.add_argument("--symmetry", type=str, default="C8", help="the group that the representation respects")
     parser.add_argument("--encoder", type=str, default="group_cnn", help=f"one of {', '.join(encoders.names())}")
     parser.add_argument(
         "--objective", type=str, default="cross_entropy", help=f"one of {', '.join(objectives.names())}"
     )
-    parser.add_argument("--out", type=str, required=True, help="the run's folder")
-    parser.add_function_arguments(data.load, skip={"data", "seed"}, fail_untyped=False)
+    parser.add_argument("--out", type=str | None, help="the run's folder (needed)")
+    add_options(parser, data.load, skip=("data", "seed"))
     parser.add_argument("--json", action="store_true", help="print the run's metrics as JSON")
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
-    parser.add_function_arguments(train.fit, skip=HANDLED, fail_untyped=False)
-    parser.add_class_arguments(encoders.get(encoder), "encoder_args", skip=_named_by_symmetry(encoders, encoder))
-    parser.add_class_arguments(
-        objectives.get(objective), "objective_args", skip=_named_by_symmetry(objectives, objective)
-    )
+    add_options(parser, train.fit, skip=HANDLED, words=WORDS)
+    for registry, name, prefix in ((encoders, encoder, "encoder_args."), (objectives, objective, "objective_args.")):
+        group = parser.add_argument_group(f"arguments of {name}")
+        add_options(
+            group, registry.get(name), skip=_named_by_symmetry(registry, name), prefix=prefix, options_only=True
+        )
     return parser
-
-
-def _named_by_symmetry(registry: Registry, name: str) -> set[str | int]:
-    """Arguments that `--symmetry` sets, so that they are not asked for twice."""
-    return {"group"} if "group" in inspect.signature(registry.get(name)).parameters else set()
-
-
-def _build(registry: Registry, name: str, symmetry: str, arguments: dict[str, Any] | None) -> Any:
-    given = dict(arguments or {})
-    if _named_by_symmetry(registry, name):
-        given["group"] = symmetry
-    return registry.build(name, **given)
 
 
 def run(argv: list[str]) -> int:
     import torch
 
     from erlangen import data, groups, train
+    from erlangen.train.launch import process_rank
 
-    argv = as_typed(argv, {"json", "quiet", "skip_unreadable"})
-    options = plain(build_parser(argv).parse_args(argv))
-    groups.parse(options["symmetry"])
-    as_json, quiet = options.pop("json"), options.pop("quiet")
-    symmetry, out = options.pop("symmetry"), options.pop("out")
-    loading = {key: options.pop(key) for key in ("data", *LOADING)}
-    dataset = data.load(**loading)
+    argv = as_typed(argv)
+    options = parse(build_parser(argv), argv)
+    source, out = options.pop("data"), options.pop("out")
+    if source is None:
+        raise ValueError(f"data: needed; name a data set ({', '.join(data.names())}), a folder or a file")
+    if out is None:
+        raise ValueError("--out: needed; name the folder for the run, such as --out runs/mine")
+    symmetry = options.pop("symmetry")
+    groups.parse(symmetry)
+    as_json, quiet = options.pop("json"), options.pop("quiet") or process_rank() != 0
+    dataset = data.load(source, seed=options["seed"], **{key: options.pop(key) for key in LOADING})
     if dataset.skipped:
         note(f"left out {len(dataset.skipped)} unreadable files: {', '.join(map(str, dataset.skipped[:5]))}", quiet)
-    torch.manual_seed(options.get("seed", 0))
     name, pretext = options.pop("encoder"), options.pop("objective")
-    encoder = _build(encoders, name, symmetry, options.pop("encoder_args", None))
-    objective = _build(objectives, pretext, symmetry, options.pop("objective_args", None))
+    encoder_arguments, objective_arguments = options.pop("encoder_args", {}), options.pop("objective_args", {})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(options["seed"])
+        encoder = _build(encoders, name, symmetry, encoder_arguments)
+        objective = _build(objectives, pretext, symmetry, objective_arguments)
     fitted = train.fit(encoder, dataset, objective=objective, symmetry=symmetry, out=out, quiet=quiet, **options)
+    if process_rank() != 0:
+        return 0
     if as_json:
         print_json({"run": str(Path(out)), "metrics": fitted.metrics, "complete": fitted.complete})
     else:
@@ -87,3 +93,22 @@ def run(argv: list[str]) -> int:
         print_line(f"{name} on {dataset.name}: {measured}")
         print_line(f"the run is in {out}; look at it with: erlangen audit {out}")
     return 0
+
+
+def _known(registry: Registry, option: str, name: str) -> None:
+    from erlangen._registry import unknown_name
+
+    if name not in registry:
+        raise unknown_name(option, name, registry.names())
+
+
+def _named_by_symmetry(registry: Registry, name: str) -> tuple[str, ...]:
+    """Arguments that `--symmetry` sets, so that they are not asked for twice."""
+    return ("group",) if "group" in inspect.signature(registry.get(name)).parameters else ()
+
+
+def _build(registry: Registry, name: str, symmetry: str, arguments: dict[str, Any] | None) -> Any:
+    given = dict(arguments or {})
+    if _named_by_symmetry(registry, name):
+        given["group"] = symmetry
+    return registry.build(name, **given)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 from erlangen._registry import unknown_name
 from erlangen.cli.arguments import call, parser_for
 from erlangen.cli.output import print_json, print_line, print_table
 
-Engine = Literal["exact", "faiss"]
-
 
 def build(
     vectors: str,
+    *,
     out: str,
     engine: Literal["exact", "faiss"] = "exact",
     json: bool = False,
@@ -32,13 +32,13 @@ def build(
     """
     from erlangen import deploy
 
-    stored = deploy.open_vectors(vectors)
-    index = deploy.Index.build(stored.vectors, space=stored.space, engine=engine)
+    stored, space = read_vectors(vectors, "vectors")
+    index = deploy.Index.build(stored, space=space, engine=engine)
     index.save(out)
     return _describe(out, json, quiet)
 
 
-def add(index: str, vectors: str, json: bool = False, quiet: bool = False, seed: int = 0) -> int:
+def add(index: str, vectors: str, *, json: bool = False, quiet: bool = False, seed: int = 0) -> int:
     """Add vectors to an index; they must come from the same space.
 
     Args:
@@ -51,14 +51,14 @@ def add(index: str, vectors: str, json: bool = False, quiet: bool = False, seed:
     from erlangen import deploy
 
     opened = deploy.Index.open(index, mmap=False)
-    stored = deploy.open_vectors(vectors)
-    opened.add(stored.vectors, space=stored.space)
+    stored, space = read_vectors(vectors, "vectors")
+    opened.add(stored, space=space)
     opened.save(index)
     return _describe(index, json, quiet)
 
 
 def search(
-    index: str, queries: str, k: int = 5, limit: int = 10, json: bool = False, quiet: bool = False, seed: int = 0
+    index: str, queries: str, *, k: int = 5, limit: int = 10, json: bool = False, quiet: bool = False, seed: int = 0
 ) -> int:
     """The nearest neighbours of query vectors.
 
@@ -74,8 +74,8 @@ def search(
     from erlangen import deploy
 
     opened = deploy.Index.open(index, mmap=True)
-    stored = deploy.open_vectors(queries)
-    found = opened.search(stored.vectors, k, space=stored.space)
+    asked, space = read_vectors(queries, "queries")
+    found = opened.search(asked, k, space=space)
     ids, scores = found.ids.tolist(), found.scores.tolist()
     if json:
         print_json([{"query": q, "ids": ids[q], "scores": scores[q]} for q in range(len(ids))])
@@ -91,7 +91,7 @@ def search(
     return 0
 
 
-def stats(index: str, json: bool = False, quiet: bool = False, seed: int = 0) -> int:
+def stats(index: str, *, json: bool = False, quiet: bool = False, seed: int = 0) -> int:
     """Facts about an index.
 
     Args:
@@ -101,6 +101,20 @@ def stats(index: str, json: bool = False, quiet: bool = False, seed: int = 0) ->
         seed: Accepted everywhere; this draws nothing.
     """
     return _describe(index, json, quiet)
+
+
+def read_vectors(path: str, argument: str) -> tuple[Any, Any]:
+    """Vectors and their space: a folder that `erlangen embed` wrote, or a file of vectors, whose space has no name."""
+    from erlangen import data, deploy
+
+    if Path(path).is_dir():
+        return deploy.open_embeddings(path), deploy.embedding_space(path)
+    if not Path(path).exists():
+        raise ValueError(f"{argument}: there is no {path!r}; give a folder that erlangen embed wrote, .csv or .npz")
+    loaded = data.load(path)
+    if loaded.kind != "vector":
+        raise ValueError(f"{argument}: {path!r} holds images; embed them first with erlangen embed")
+    return loaded.x.float(), None
 
 
 def _describe(path: str, json: bool, quiet: bool) -> int:

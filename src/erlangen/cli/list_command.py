@@ -9,6 +9,7 @@ from erlangen.cli.output import print_json, print_line, print_table
 
 
 def list_registered(
+    *,
     kind: Literal["all", "encoders", "modules", "objectives", "probes", "recipes", "data"] = "all",
     room: str | None = None,
     json: bool = False,

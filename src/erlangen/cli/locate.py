@@ -22,7 +22,7 @@ def locate_object(target: str, argument: str) -> Any:
             f"{argument}: {target!r}: {kind}; give a run's folder, pkg.module:factory, or file.py:factory (a colon "
             "before the name)"
         )
-    module = _import(module_name, argument)
+    module = import_module(module_name, argument)
     found: Any = module
     for part in attribute.split("."):
         if not hasattr(found, part):
@@ -54,7 +54,8 @@ def locate_model(target: str, argument: str) -> Any:
     return found if required else found()
 
 
-def _import(name: str, argument: str) -> Any:
+def import_module(name: str, argument: str) -> Any:
+    """The module behind a dotted name or the path of a .py file."""
     path = Path(name)
     if path.suffix == ".py":
         if not path.is_file():
@@ -73,5 +74,6 @@ def _import(name: str, argument: str) -> Any:
         sys.path.insert(0, str(Path.cwd()))
     try:
         return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        raise ValueError(f"{argument}: cannot import {name!r} ({error})") from None
+    except Exception as error:
+        words = " ".join(str(error).split())
+        raise ValueError(f"{argument}: cannot import {name!r} ({type(error).__name__}: {words})") from error

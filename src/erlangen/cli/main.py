@@ -5,11 +5,12 @@ Exit codes: 0 fine, 1 a finding (a broken symmetry, a failed verdict), 2 bad inp
 
 from __future__ import annotations
 
-import argparse
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Sequence
+from typing import Any
 
 from erlangen._registry import unknown_name
 
@@ -24,8 +25,9 @@ COMMANDS = {
     "reproduce": "re-measure the claims of recipes",
     "bench": "our speed beside the peers'",
 }
+RESUMABLE = ("demo", "fit", "embed", "reproduce")
 
-EXPECTED = (ValueError, TypeError, OSError, LookupError, ImportError, FloatingPointError, argparse.ArgumentError)
+EXPECTED = (ValueError, TypeError, OSError, LookupError, ImportError, FloatingPointError)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -34,11 +36,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     arguments = [a for a in arguments if a != "--debug"]
     try:
-        return _dispatch(arguments)
-    except SystemExit as stop:  # argparse's own --help and usage errors
+        with warnings.catch_warnings():
+            warnings.showwarning = _warn
+            return _dispatch(_imported(arguments))
+    except SystemExit as stop:  # --help and --print_config
         return stop.code if isinstance(stop.code, int) else (0 if stop.code is None else 2)
     except KeyboardInterrupt:
-        _complain("interrupted; run the same command again to resume")
+        resumable = bool(arguments) and arguments[0] in RESUMABLE
+        _complain("interrupted; run the same command again to resume" if resumable else "interrupted")
         return 130
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -48,10 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         _complain(_one_line(error))
         return 2
-    except RuntimeError as error:
+    except Exception as error:
         if debug:
             raise
-        _complain(f"{_one_line(error)} (--debug shows where)")
+        _complain(f"{type(error).__name__}: {_one_line(error)} (--debug shows where)")
         return 2
 
 
@@ -70,13 +75,31 @@ def _dispatch(arguments: list[str]) -> int:
     return int(importlib.import_module(f"erlangen.cli.{name}_command").run(rest))
 
 
+def _imported(arguments: list[str]) -> list[str]:
+    """Import what each `--plugin` names, so that the user's own registered classes are known; the rest of the words."""
+    rest, words = [], iter(arguments)
+    for word in words:
+        option, equals, value = word.partition("=")
+        if option != "--plugin":
+            rest.append(word)
+            continue
+        from erlangen.cli.locate import import_module
+
+        value = value if equals else next(words, "")
+        if not value:
+            raise ValueError("--plugin: needs a module or a .py file with your registered classes")
+        import_module(value, "--plugin")
+    return rest
+
+
 def _overview() -> str:
     rows = "\n".join(f"  {name:<10} {summary}" for name, summary in COMMANDS.items())
     return (
         "erlangen: name a symmetry; learn a representation that respects it, prove that it does, keep it usable.\n\n"
         f"usage: erlangen COMMAND [options]\n\n{rows}\n\n"
-        "erlangen COMMAND --help shows the options of one. Everywhere: --json, --seed, --quiet, --debug.\n"
-        "Exit codes: 0 fine, 1 a finding, 2 bad input.\n"
+        "erlangen COMMAND --help shows the options of one. Everywhere: --json, --seed, --quiet;\n"
+        "--debug shows where an error came from, --plugin FILE.py imports your own registered classes.\n"
+        "Exit codes: 0 fine, 1 a finding, 2 bad input, 130 interrupted.\n"
     )
 
 
@@ -86,8 +109,13 @@ def _one_line(error: BaseException) -> str:
         text = text.strip("'\"")
     if isinstance(error, OSError) and error.filename and str(error.filename) not in text:
         text = f"{error.filename}: {text}"
-    return text
+    return text if len(text) <= 800 else text[:800] + " ..."
+
+
+def _warn(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+    _complain(f"warning: {' '.join(str(message).split())}")
 
 
 def _complain(line: str) -> None:
-    sys.stderr.write(f"erlangen: {line}\n")
+    if os.environ.get("LOCAL_RANK", "0") == "0" and os.environ.get("RANK", "0") == "0":
+        sys.stderr.write(f"erlangen: {line}\n")

@@ -5,28 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
-from erlangen.cli.arguments import as_typed
+from erlangen.cli.arguments import make_parser, parse
 from erlangen.cli.output import note, print_json, print_table
 
 Budget = Literal["smoke", "laptop", "full"]
 
 
 def build_parser() -> ArgumentParser:
-    parser = ArgumentParser(
-        prog="erlangen reproduce",
-        description="Re-measure the claims of recipes. Exit code 1 when a claim does not reproduce.",
-        exit_on_error=False,
+    parser = make_parser(
+        "reproduce", "Re-measure the claims of recipes. Exit code 1 when a claim does not reproduce."
     )
-    parser.add_argument("names", nargs="*", help="recipes, as erlangen list --kind recipes shows them")
-    parser.add_argument("--all", type=bool, default=False, help="every recipe")
+    parser.add_argument("names", nargs="*", default=[], help="recipes, as erlangen list --kind recipes shows them")
+    parser.add_argument("--all", action="store_true", help="every recipe")
     parser.add_argument("--budget", type=Budget, default="laptop", help="how much to compute")
     parser.add_argument("--seeds", type=int | None, default=None, help="how many; the recipe's own number by default")
     parser.add_argument("--results", type=str, default="results", help="the folder of results")
     parser.add_argument("--docs", type=str | None, default=None, help="also write the table of claims to this file")
-    parser.add_argument("--json", type=bool, default=False, help="print JSON instead of a table")
-    parser.add_argument("--quiet", type=bool, default=False, help="no progress on standard error")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
     parser.add_argument("--seed", type=int, default=0, help="accepted everywhere; recipes number their seeds from 0")
     return parser
 
@@ -36,7 +34,7 @@ def run(argv: list[str]) -> int:
     from erlangen.recipes.reproduce import reproduce
     from erlangen.recipes.table import write_claims
 
-    options = build_parser().parse_args(as_typed(argv, {"all", "json", "quiet"}))
+    options = Namespace(**parse(build_parser(), argv))
     names = recipes.names() if options.all else list(options.names or [])
     if not names:
         raise ValueError(f"names: none given; name a recipe or --all. There are: {', '.join(recipes.names())}")
