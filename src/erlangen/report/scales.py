@@ -33,7 +33,8 @@ class Scale:
         power = 10.0 ** math.floor(math.log10(raw))
         width = next(m * power for m in (1.0, 2.0, 2.5, 5.0, 10.0) if m * power >= raw * (1 - 1e-9))
         begin = math.ceil(self.low / width - 1e-9)
-        found = [round(i * width, 12) for i in range(begin, math.floor(self.high / width + 1e-9) + 1)]
+        digits = 12 - min(0, math.floor(math.log10(width)))
+        found = [round(i * width, digits) for i in range(begin, math.floor(self.high / width + 1e-9) + 1)]
         return found or [self.low, self.high]
 
 
