@@ -34,22 +34,28 @@ def add_options(
     skip: Iterable[str] = (),
     prefix: str = "",
     words: Mapping[str, str] | None = None,
+    fallback: Mapping[str, str] | None = None,
     options_only: bool = False,
 ) -> None:
     """Give `parser` an option for every argument of a function or class, with the words of its docstring.
 
-    `words` are for arguments that the docstring leaves out. A type that cannot be written on a command line is left
+    `words` are said instead of the docstring's, `fallback` where the docstring is silent. A type that cannot be written on a command line is left
     out where the argument has a default.
     """
     target = function.__init__ if inspect.isclass(function) else function  # type: ignore[misc]
     hints = typing.get_type_hints(target)
-    documented = {**documented_arguments(target.__doc__), **documented_arguments(function.__doc__), **(words or {})}
+    documented = {
+        **(fallback or {}),
+        **documented_arguments(target.__doc__),
+        **documented_arguments(function.__doc__),
+        **(words or {}),
+    }
     for parameter in inspect.signature(function).parameters.values():
         name, default = parameter.name, parameter.default
         if name in set(skip) or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         kind = hints.get(name, Any)
-        facts: dict[str, Any] = {"help": documented.get(name, "")}
+        facts: dict[str, Any] = {"help": documented.get(name) or f"of {function.__name__}."}
         required = default is inspect.Parameter.empty
         if parameter.kind is not parameter.KEYWORD_ONLY and not options_only:
             facts |= {} if required else {"nargs": "?", "default": default}
@@ -98,9 +104,10 @@ def in_one_line(message: str, parser: ArgumentParser) -> str:
     unknown = re.search(r"[Uu]nrecognized arguments: (.*)", text)
     if unknown:
         return _unknown_option(unknown[1], parser)
-    key = re.search(r"""(?:Key|Option|Keys?|key) ['"]([\w.]+)['"] is not expected""", text)
+    key = re.search(r"""(?:Key|Option|Keys?|key) ['"]([\w.]+)['"] is not (?:expected|accepted)""", text)
     if key:
         return _unknown_option(f"--{key[1]}", parser)
+    text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
     text = re.sub(r'^(?:Problem with given config file|Parser key) ["\']([^"\']+)["\']:', r"\1:", text)
     return f"{text}; {parser.prog} --help shows what is allowed" if len(text) < 400 else text[:400] + " ..."
 

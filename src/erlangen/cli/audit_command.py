@@ -44,6 +44,7 @@ def audit(
 
     from erlangen import audit as room
     from erlangen import data as data_room
+    from erlangen.recipes.reproduce import write_atomically
 
     model, classifier, recorded = _model(target)
     origin = dict(recorded.get("origin") or {})
@@ -64,7 +65,7 @@ def audit(
     )
     target_file = html or (str(Path(target) / "report.html") if is_run(target) else None)
     if target_file is not None:
-        report.to_html(target_file)
+        write_atomically(Path(target_file), report.to_html())
         note(f"report: {target_file}", quiet)
     if json:
         print_json(report.to_dict())
@@ -84,7 +85,7 @@ def _model(target: str) -> tuple[Any, Any, dict[str, Any]]:
         return (
             fitted.encoder,
             fitted.classifier,
-            {**fitted.config.get("data", {}), "symmetry": fitted.config.get("symmetry")},
+            {**fitted.config.get("data", {}), "symmetry": fitted.config.get("fit", {}).get("symmetry")},
         )
     return locate_model(target, "target"), None, {}
 

@@ -23,7 +23,9 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--folder", type=str | None, default=None, help="where they are; found from here by default")
     parser.add_argument("--json", action="store_true", help="print every measurement as JSON instead of a table")
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
-    parser.add_argument("--seed", type=int, default=0, help="accepted everywhere; benchmarks draw with seeds of their own")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="accepted everywhere; benchmarks draw with seeds of their own"
+    )
     return parser
 
 
@@ -62,20 +64,28 @@ def _folder(given: str | None) -> Path:
 
 
 def _measure(script: Path, quiet: bool) -> dict[str, Any]:
+    if '"--output"' not in script.read_text("utf-8"):
+        ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+        _refuse_failure(script, ended)
+        return {"printed": ended.stdout.splitlines()}
     with tempfile.TemporaryDirectory() as scratch:
         output = Path(scratch) / "measured.json"
         told = subprocess.DEVNULL if quiet else sys.stderr
         command = [sys.executable, str(script), "--output", str(output)]
         ended = subprocess.run(command, stdout=told, stderr=subprocess.PIPE, text=True, check=False)
-        if ended.returncode != 0 or not output.exists():
-            words = ended.stderr.strip().splitlines()[-1:] or [f"exit code {ended.returncode}"]
-            raise ValueError(f"names: {script.name} failed ({words[0]}); run it by itself to see where")
+        _refuse_failure(script, ended)
         return dict(json_format.loads(output.read_text("utf-8")))
+
+
+def _refuse_failure(script: Path, ended: subprocess.CompletedProcess[str]) -> None:
+    if ended.returncode != 0:
+        words = ended.stderr.strip().splitlines()[-1:] or [f"exit code {ended.returncode}"]
+        raise ValueError(f"names: {script.name} failed ({words[0]}); run it by itself to see where")
 
 
 def _ratios(result: dict[str, Any]) -> list[list[str]]:
     """One line a setting: what it is, and each case's median over the first one's."""
-    lines = []
+    lines = [[line, ""] for line in result.get("printed", [])]
     for row in result.get("rows", []):
         facts = ", ".join(f"{k} {v}" for k, v in row.items() if isinstance(v, (str, int)) and k != "repeats")
         ratios = ", ".join(f"{name} {value:.2f}" for name, value in (row.get("ratios") or {}).items())

@@ -64,11 +64,15 @@ def check(
 
 def _model(target: str) -> tuple[Any, list[Any], tuple[int, ...] | None]:
     if is_run(target):
-        from erlangen import train
+        from erlangen import Symmetry, train
 
         fitted = train.load(target)
         shape = fitted.config.get("data", {}).get("sample_shape")
-        return fitted.encoder, list(getattr(fitted.encoder, "symmetries", [])), tuple(shape) if shape else None
+        declared = list(getattr(fitted.encoder, "symmetries", []) or [])
+        group = fitted.config.get("fit", {}).get("symmetry")
+        if not declared and group is not None:
+            declared = [Symmetry(group, input="image", output="invariant")]
+        return fitted.encoder, declared, tuple(shape) if shape else None
     model = locate_model(target, "target")
     return model, list(getattr(model, "symmetries", []) or []), None
 

@@ -12,17 +12,28 @@ from erlangen._registry import Registry, encoders, objectives
 from erlangen.cli.arguments import add_options, as_typed, make_parser, parse, read_config, value_of
 from erlangen.cli.output import note, print_json, print_line
 
+DEFAULT_GROUP = "C8"
 LOADING = ("image_size", "pad", "skip_unreadable", "label_column")
 HANDLED = ("encoder", "data", "objective", "symmetry", "out", "views", "quiet")
 WORDS = {
     "weight_decay": "the optimizer's decay of the weights.",
     "optimizer": "adamw, adam or sgd.",
-    "schedule": "cosine or constant.",
+    "schedule": "of the learning rate: cosine, linear or constant.",
     "seed": "of the initial weights, the split, the batches and the views.",
     "devices": "processes or accelerators on each machine; -1 for all.",
     "nodes": "machines.",
     "strategy": "how several processes share the work, such as ddp or fsdp.",
     "precision": "such as 32-true, bf16-mixed or 64-true.",
+}
+ARGUMENT_WORDS = {
+    "width": "channels of the first stage, or units of a hidden layer.",
+    "in_channels": "channels of the images; left out, read from the data.",
+    "in_features": "components of the vectors; left out, read from the data.",
+    "embedding_dim": "components of the embedding.",
+    "stages": "convolutional stages; each but the first halves the image.",
+    "kernel_size": "side of the filters in pixels.",
+    "match": "whether channels are chosen for the operations or for the parameters of a plain encoder.",
+    "depth": "hidden layers.",
 }
 
 
@@ -40,7 +51,9 @@ def build_parser(argv: list[str]) -> ArgumentParser:
         "data", type=str | None, nargs="?", help="a data set's name, a folder of images, .npz, .parquet or .csv"
     )
     parser.add_argument("--config", action=ActionConfigFile, help="a YAML file with any of these options")
-    parser.add_argument("--symmetry", type=str, default="C8", help="the group that the representation respects")
+    parser.add_argument(
+        "--symmetry", type=str | None, help="the group that the representation respects; C8 for images if left out"
+    )
     parser.add_argument("--encoder", type=str, default="group_cnn", help=f"one of {', '.join(encoders.names())}")
     parser.add_argument(
         "--objective", type=str, default="cross_entropy", help=f"one of {', '.join(objectives.names())}"
@@ -53,7 +66,12 @@ def build_parser(argv: list[str]) -> ArgumentParser:
     for registry, name, prefix in ((encoders, encoder, "encoder_args."), (objectives, objective, "objective_args.")):
         group = parser.add_argument_group(f"arguments of {name}")
         add_options(
-            group, registry.get(name), skip=_named_by_symmetry(registry, name), prefix=prefix, options_only=True
+            group,
+            registry.get(name),
+            skip=_named_by_symmetry(registry, name),
+            prefix=prefix,
+            fallback=ARGUMENT_WORDS,
+            options_only=True,
         )
     return parser
 
@@ -71,13 +89,15 @@ def run(argv: list[str]) -> int:
         raise ValueError(f"data: needed; name a data set ({', '.join(data.names())}), a folder or a file")
     if out is None:
         raise ValueError("--out: needed; name the folder for the run, such as --out runs/mine")
-    symmetry = options.pop("symmetry")
-    groups.parse(symmetry)
+    if options["symmetry"] is not None:
+        groups.parse(options["symmetry"])
     as_json, quiet = options.pop("json"), options.pop("quiet") or process_rank() != 0
+    _refuse_launch(**{name: options[name] for name in ("devices", "strategy", "precision")})
     dataset = data.load(source, seed=options["seed"], **{key: options.pop(key) for key in LOADING})
     if dataset.skipped:
         note(f"left out {len(dataset.skipped)} unreadable files: {', '.join(map(str, dataset.skipped[:5]))}", quiet)
     name, pretext = options.pop("encoder"), options.pop("objective")
+    symmetry = _symmetry(options.pop("symmetry"), dataset, name)
     encoder_arguments, objective_arguments = options.pop("encoder_args", {}), options.pop("objective_args", {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options["seed"])
@@ -95,6 +115,26 @@ def run(argv: list[str]) -> int:
     return 0
 
 
+def _refuse_launch(*, devices: int | str, strategy: str, precision: str) -> None:
+    """Refuse what Lightning's trainer would refuse, before a run folder exists."""
+    from typing import get_args
+
+    from erlangen._registry import unknown_name
+
+    if isinstance(devices, str) and devices != "auto" and not all(d.strip().isdigit() for d in devices.split(",")):
+        raise ValueError(f"--devices: {devices!r}; give a number, -1 for all, numbers such as 0,1, or auto")
+    if precision != "32-true":
+        from lightning.fabric.connector import _PRECISION_INPUT_STR
+
+        if precision not in get_args(_PRECISION_INPUT_STR):
+            raise unknown_name("--precision", precision, list(get_args(_PRECISION_INPUT_STR)))
+    if strategy != "auto":
+        from lightning.pytorch.strategies import StrategyRegistry
+
+        if strategy not in StrategyRegistry:
+            raise unknown_name("--strategy", strategy, ["auto", *StrategyRegistry])
+
+
 def _known(registry: Registry, option: str, name: str) -> None:
     from erlangen._registry import unknown_name
 
@@ -102,13 +142,28 @@ def _known(registry: Registry, option: str, name: str) -> None:
         raise unknown_name(option, name, registry.names())
 
 
+def _symmetry(given: str | None, dataset: Any, encoder: str) -> str | None:
+    """The group that acts on these data: refused before anything is written where it does not, or the encoder cannot."""
+    from erlangen.groups import actions, parse
+
+    if dataset.kind != "image":
+        if encoders.entry(encoder).tags.get("domain") == "images":
+            fitting = [e.name for e in encoders if e.tags.get("domain") != "images"]
+            raise ValueError(
+                f"--encoder: {encoder!r} reads images and {dataset.name!r} holds vectors; try {' or '.join(fitting)}"
+            )
+        return given
+    actions.from_type("image", parse(given or DEFAULT_GROUP))
+    return given or DEFAULT_GROUP
+
+
 def _named_by_symmetry(registry: Registry, name: str) -> tuple[str, ...]:
-    """Arguments that `--symmetry` sets, so that they are not asked for twice."""
+    """The argument that `--symmetry` sets, so that it is not asked for twice."""
     return ("group",) if "group" in inspect.signature(registry.get(name)).parameters else ()
 
 
-def _build(registry: Registry, name: str, symmetry: str, arguments: dict[str, Any] | None) -> Any:
+def _build(registry: Registry, name: str, symmetry: str | None, arguments: dict[str, Any] | None) -> Any:
     given = dict(arguments or {})
-    if _named_by_symmetry(registry, name):
+    if symmetry is not None and _named_by_symmetry(registry, name):
         given["group"] = symmetry
     return registry.build(name, **given)

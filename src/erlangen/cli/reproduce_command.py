@@ -14,9 +14,7 @@ Budget = Literal["smoke", "laptop", "full"]
 
 
 def build_parser() -> ArgumentParser:
-    parser = make_parser(
-        "reproduce", "Re-measure the claims of recipes. Exit code 1 when a claim does not reproduce."
-    )
+    parser = make_parser("reproduce", "Re-measure the claims of recipes. Exit code 1 when a claim does not reproduce.")
     parser.add_argument("names", nargs="*", default=[], help="recipes, as erlangen list --kind recipes shows them")
     parser.add_argument("--all", action="store_true", help="every recipe")
     parser.add_argument("--budget", type=Budget, default="laptop", help="how much to compute")

@@ -150,10 +150,15 @@ class Index(ABC):
     def save(self, path: str | Path) -> Path:
         """Write the directory `path`: a safetensors file and, last, the `manifest.json` that points to it."""
         directory = Path(path)
-        directory.mkdir(parents=True, exist_ok=True)
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except (FileExistsError, NotADirectoryError):
+            raise ValueError(f"path: {str(path)!r} is a file; give a directory") from None
         foreign = [p.name for p in directory.iterdir() if not p.name.startswith((".", "vectors-")) and p.is_file()]
-        if foreign and not (directory / "manifest.json").exists():
-            raise ValueError(f"path: {str(path)!r} is not empty and not an index ({foreign[0]}, ...)")
+        if foreign and not _is_index(directory):
+            raise ValueError(
+                f"path: {str(path)!r} is not empty and not an index ({foreign[0]}, ...); choose another directory"
+            )
         old = _pointed(directory)
         number = 1 + (int(old.split("-")[1].split(".")[0]) if old else 0)
         name = f"vectors-{number:06d}.safetensors"
@@ -313,6 +318,11 @@ def _padded(result: SearchResult, k: int) -> SearchResult:
 def _pointed(directory: Path) -> str | None:
     path = directory / "manifest.json"
     return str(read_json(path).get("file")) if path.exists() else None
+
+
+def _is_index(directory: Path) -> bool:
+    path = directory / "manifest.json"
+    return path.exists() and read_json(path).get("format") == FORMAT
 
 
 def _engine(name: str) -> type[Index]:
