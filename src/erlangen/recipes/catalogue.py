@@ -1,3 +1,5 @@
 """Importing this module registers every recipe that ships."""
 
-SHIPPED: tuple[object, ...] = ()
+from erlangen.recipes import frame_averaging, rotnet, vicreg
+
+SHIPPED: tuple[object, ...] = (frame_averaging, rotnet, vicreg)

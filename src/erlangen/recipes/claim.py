@@ -29,10 +29,12 @@ class Interval:
 def over_seeds(values: Sequence[float], level: float = 0.95) -> Interval:
     """The mean of one number over seeds, with its two-sided t interval.
 
-    Raises ValueError when there is no value.
+    Raises ValueError when there is no value, or for a level that is not between 0 and 1.
     """
     if not values:
         raise ValueError("values: empty; at least one seed is needed")
+    if not 0 < level < 1:
+        raise ValueError(f"level: {level}; must be between 0 and 1")
     mean = statistics.fmean(values)
     if len(values) < 2 or not math.isfinite(mean):
         return Interval(mean, -math.inf, math.inf, len(values))
@@ -48,7 +50,8 @@ class Claim:
 
     Differences are taken seed by seed, so that what the seeds share cancels. The outcome is decided by the interval:
     *reproduced* when all of it is on the claimed side of the margin, *not reproduced* when all of it is on the other
-    side, *undecided* otherwise. `control` marks a negative control: a claim about what must not happen.
+    side, *undecided* otherwise, as with a single seed; a difference that is not finite is *not reproduced*.
+    `control` marks a negative control: a claim about what must not happen.
     """
 
     text: str
@@ -58,6 +61,12 @@ class Claim:
     margin: float = 0.0
     control: bool = False
 
+    def __post_init__(self) -> None:
+        if self.relation not in ("above", "below"):
+            raise ValueError(f"relation: {self.relation!r}; allowed: 'above', 'below'")
+        if not math.isfinite(self.margin) or (not isinstance(self.right, str) and not math.isfinite(self.right)):
+            raise ValueError(f"right, margin: {self.right}, {self.margin}; must be finite")
+
     def difference(self, measured: Mapping[str, Sequence[float]]) -> Interval:
         """`left - right` over seeds."""
         left = self._values(measured, self.left)
@@ -65,6 +74,8 @@ class Claim:
             right = self._values(measured, self.right)
         else:
             right = [float(self.right)] * len(left)
+        if len(left) != len(right):
+            raise ValueError(f"claim: {len(left)} seeds of {self.left!r}, {len(right)} of {self.right!r}")
         return over_seeds([a - b for a, b in zip(left, right, strict=True)])
 
     def outcome(self, measured: Mapping[str, Sequence[float]]) -> Outcome:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import time
@@ -10,11 +11,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from erlangen._registry import recipes
-from erlangen.recipes.claim import over_seeds
+from erlangen._registry import recipes, unknown_name
+from erlangen.recipes.claim import Interval, over_seeds
 from erlangen.recipes.recipe import Budget, Recipe
 
 Tell = Callable[[str], None]
+BUDGETS: tuple[Budget, ...] = ("smoke", "laptop", "full")
 
 
 def reproduce(
@@ -27,8 +29,13 @@ def reproduce(
 ) -> list[dict[str, Any]]:
     """Measure recipes and write one file each; seeds that the file already holds for the same code are kept.
 
-    Raises ValueError for an unknown name or a count of seeds below one.
+    The file is `results/NAME.json`, written after every seed. Where that holds the numbers of a larger budget, those
+    stay, and a smaller budget writes to `results/BUDGET/NAME.json`.
+
+    Raises ValueError for an unknown name or budget, a count of seeds below one, or a file that is not a result.
     """
+    if budget not in BUDGETS:
+        raise unknown_name("budget", budget, list(BUDGETS))
     if seeds is not None and seeds < 1:
         raise ValueError(f"seeds: {seeds} given; at least 1 is needed")
     chosen: list[Recipe] = [recipes.get(name) for name in names]
@@ -36,22 +43,46 @@ def reproduce(
 
 
 def _measure(one: Recipe, budget: Budget, seeds: int, results: Path, tell: Tell) -> dict[str, Any]:
-    path = results / f"{one.name}.json"
-    runs = _kept(path, one, budget)
+    path = _place(results, one, budget)
+    code = one.code_hash()  # before the run: the files may change while it goes on
+    runs = _kept(path, budget, code)
     for seed in range(seeds):
         if str(seed) in runs:
             continue
         tell(f"{one.name}: seed {seed + 1} of {seeds}")
         started = time.perf_counter()
         numbers = {name: float(value) for name, value in one.measure(budget, seed).items()}
+        _check_names(one, numbers, runs)
         runs[str(seed)] = {"numbers": numbers, "seconds": round(time.perf_counter() - started, 2)}
-        record = summarise(one, budget, {k: runs[k] for k in sorted(runs, key=int)})
-        write_atomically(path, json.dumps(record, indent=2, sort_keys=False) + "\n")
-    return summarise(one, budget, {k: runs[k] for k in sorted(runs, key=int) if int(k) < seeds})
+        record = summarise(one, budget, _in_order(runs), code=code)
+        write_atomically(path, json.dumps(_strict(record), indent=2, allow_nan=False) + "\n")
+    return summarise(one, budget, {k: run for k, run in _in_order(runs).items() if int(k) < seeds}, code=code)
 
 
-def summarise(one: Recipe, budget: Budget, runs: dict[str, Any]) -> dict[str, Any]:
-    """The record that is stored: every number of every seed, the intervals, and the outcome of each claim."""
+def _place(results: Path, one: Recipe, budget: Budget) -> Path:
+    """Where this budget's record goes: aside if the file of that name holds a larger one."""
+    path = results / f"{one.name}.json"
+    if path.exists() and BUDGETS.index(read_record(path)["budget"]) > BUDGETS.index(budget):
+        return results / budget / path.name
+    return path
+
+
+def _in_order(runs: dict[str, Any]) -> dict[str, Any]:
+    return {k: runs[k] for k in sorted(runs, key=int)}
+
+
+def _check_names(one: Recipe, numbers: dict[str, float], runs: dict[str, Any]) -> None:
+    expected = set(next(iter(runs.values()))["numbers"]) if runs else set(numbers)
+    if not numbers or set(numbers) != expected:
+        odd = ", ".join(sorted(set(numbers) ^ expected)) or "none at all"
+        raise ValueError(f"{one.name}: every seed must measure the same numbers; this one differs in {odd}")
+
+
+def summarise(one: Recipe, budget: Budget, runs: dict[str, Any], *, code: str | None = None) -> dict[str, Any]:
+    """The record that is stored: every number of every seed, the intervals, and the outcome of each claim.
+
+    `code` is the hash of the code that measured the runs, of the code at hand unless given.
+    """
     import torch
 
     from erlangen import __version__
@@ -77,7 +108,7 @@ def summarise(one: Recipe, budget: Budget, runs: dict[str, Any]) -> dict[str, An
         "explanation": one.explanation,
         "seconds": round(sum(run["seconds"] for run in runs.values()), 1),
         "seeds": runs,
-        "code": one.code_hash(),
+        "code": code or one.code_hash(),
         "versions": {"erlangen": __version__, "torch": torch.__version__, "python": platform.python_version()},
     }
 
@@ -97,20 +128,42 @@ def write_atomically(path: Path, text: str) -> None:
         partial.unlink(missing_ok=True)
 
 
-def _kept(path: Path, one: Recipe, budget: Budget) -> dict[str, Any]:
-    if not path.exists():
-        return {}
+def read_record(path: Path) -> dict[str, Any]:
+    """A stored record. Raises ValueError, with the path, for a file that is not one."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise ValueError(f"results: {path} is not JSON; delete it to measure again") from None
-    if record.get("budget") != budget or record.get("code") != one.code_hash():
+    needed = {"name", "budget", "claims", "measured", "seeds", "code"}
+    if not isinstance(record, dict) or not needed <= set(record) or record["budget"] not in BUDGETS:
+        raise ValueError(f"results: {path} is not a record of a recipe; delete it to measure again")
+    return record
+
+
+def _kept(path: Path, budget: Budget, code: str) -> dict[str, Any]:
+    """The seeds that a file holds for this budget and code."""
+    if not path.exists():
         return {}
-    return dict(record["seeds"])
+    record = read_record(path)
+    if record["budget"] != budget or record["code"] != code:
+        return {}
+    return {
+        seed: {**run, "numbers": {k: math.nan if v is None else v for k, v in run["numbers"].items()}}
+        for seed, run in record["seeds"].items()
+    }
 
 
-def _plain(interval: Any) -> dict[str, Any]:
-    def finite(x: float) -> float | None:
-        return x if abs(x) != float("inf") and x == x else None
+def _strict(value: Any) -> Any:
+    """The same with null for what JSON has no number for."""
+    if isinstance(value, dict):
+        return {key: _strict(part) for key, part in value.items()}
+    if isinstance(value, list):
+        return [_strict(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
-    return {"mean": finite(interval.mean), "low": finite(interval.low), "high": finite(interval.high)}
+
+def _plain(interval: Interval) -> dict[str, float | None]:
+    return {
+        name: x if math.isfinite(x) else None
+        for name, x in (("mean", interval.mean), ("low", interval.low), ("high", interval.high))
+    }

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-from erlangen.recipes.reproduce import is_stale, write_atomically
+from erlangen.recipes.reproduce import is_stale, read_record, write_atomically
 
 MARK = {"reproduced": "✔ reproduced", "not reproduced": "✘ not reproduced", "undecided": "? undecided"}
 
 
 def read_results(results: Path) -> list[dict[str, Any]]:
-    """All stored records, by name."""
-    return [json.loads(path.read_text(encoding="utf-8")) for path in sorted(results.glob("*.json"))]
+    """All stored records, by name. Raises ValueError for a file that is not one."""
+    return [read_record(path) for path in sorted(results.glob("*.json"))]
 
 
 def claims_page(records: list[dict[str, Any]]) -> str:
