@@ -14,6 +14,7 @@ from erlangen.audit.finding import Finding
 from erlangen.audit.orbit import Orbit
 
 TWIN_ROWS = 128
+FLOOR_ROWS = 256
 
 
 class NotApplicable(Exception):
@@ -69,16 +70,21 @@ class Context:
 
 
 class OrbitRows:
-    """Activations of the kept inputs, as they are and under every element of the orbit."""
+    """Activations of the kept inputs, as they are and under every element of the orbit.
+
+    The inputs as they are have been through the model already, in the pass over the data. What moving there and back
+    does is measured on the first `FLOOR_ROWS` of them, the reference model on the first `TWIN_ROWS`.
+    """
 
     def __init__(self, ctx: Context) -> None:
         if ctx.orbit is None:
             raise NotApplicable("no group was given: name one with group=..., for example group='SO(2)'")
         x = ctx.collected.inputs
-        self.upright = ctx.run(x)
+        self.upright = {name: rows[ctx.collected.input_rows] for name, rows in ctx.collected.rows.items()}
         self.moved = [ctx.run(ctx.orbit.move(i, x)) for i in range(len(ctx.orbit))]
+        floor = {name: rows[:FLOOR_ROWS] for name, rows in self.upright.items()}
         self.there_and_back = [
-            self.upright if ctx.orbit.exact[i] else ctx.run(ctx.orbit.there_and_back(i, x))
+            floor if ctx.orbit.exact[i] else ctx.run(ctx.orbit.there_and_back(i, x[:FLOOR_ROWS]))
             for i in range(len(ctx.orbit))
         ]
         few = x[:TWIN_ROWS]  # a reference needs fewer rows than what is judged

@@ -83,7 +83,7 @@ def _classes(findings: list[Finding], header: dict[str, Any]) -> str:
 
 def _information(findings: list[Finding], header: dict[str, Any]) -> str:
     rank = _first(findings, "rankme.rank", "embedding")
-    probe = _first(findings, "linear_probe.accuracy")
+    probe = _first(findings, "linear_probe.accuracy", "embedding")
     parts = []
     if rank is not None:
         of = rank.details.get("dimensions")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
-from torch.nn.functional import cross_entropy, one_hot
+from torch.nn.functional import one_hot
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,9 @@ def fit_ridge(
     y = target.double()
     bias = y.mean(0)
     y = y - bias
+    if penalty is not None and penalty > 0 and len(z) >= z.shape[1]:  # the normal equations, safe by their penalty
+        gram = z.T @ z + penalty * torch.eye(z.shape[1], dtype=z.dtype, device=z.device)
+        return LinearProbe(mean, std, torch.linalg.solve(gram, z.T @ y), bias)
     u, s, vt = torch.linalg.svd(z, full_matrices=False)
     projected = u.T @ y
     if penalty is None:
@@ -94,6 +97,7 @@ def fit_logistic(
     n = len(z)
     weight = torch.zeros(z.shape[1], num_classes, dtype=dtype, device=z.device, requires_grad=True)
     bias = torch.zeros(num_classes, dtype=dtype, device=z.device, requires_grad=True)
+    target = one_hot(label, num_classes).to(dtype)
     optimiser = torch.optim.LBFGS(
         [weight, bias],
         max_iter=max_iterations,
@@ -103,13 +107,14 @@ def fit_logistic(
         line_search_fn="strong_wolfe",
     )
 
+    @torch.no_grad()
     def closure() -> Tensor:
-        optimiser.zero_grad()
-        loss = cross_entropy(z @ weight + bias, label) + penalty / (2 * n) * weight.square().sum()
-        loss.backward()
-        return loss
+        log_share = (z @ weight + bias).log_softmax(1)
+        miss = (log_share.exp() - target) / n  # the gradient in closed form: no graph to record and walk back
+        weight.grad, bias.grad = z.T @ miss + penalty / n * weight, miss.sum(0)
+        return -(log_share * target).sum() / n + penalty / (2 * n) * weight.square().sum()
 
-    with torch.inference_mode(False), torch.enable_grad():
+    with torch.inference_mode(False), torch.no_grad():
         optimiser.step(closure)  # type: ignore[no-untyped-call]
         closure()
     gradient = max(float(p.grad.abs().max()) for p in (weight, bias) if p.grad is not None)

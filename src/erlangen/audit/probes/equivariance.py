@@ -39,7 +39,7 @@ def relative_error(change: Tensor, upright: Tensor) -> float:
 
 def squared_change(moved: list[dict[str, Tensor]], upright: dict[str, Tensor], layer: str) -> Tensor:
     """`||f(g x_i) - f(x_i)||^2`, `[elements, samples]`."""
-    return torch.stack([(m[layer].double() - upright[layer].double()).square().sum(1) for m in moved])
+    return torch.stack([(m[layer].double() - upright[layer][: len(m[layer])].double()).square().sum(1) for m in moved])
 
 
 def ratio_interval(change: Tensor, upright: Tensor, *, level: float, generator: torch.Generator) -> tuple[float, float]:
@@ -47,9 +47,9 @@ def ratio_interval(change: Tensor, upright: Tensor, *, level: float, generator: 
     pairs = torch.stack([change, spread(upright)], 1)
     return bootstrap_bca(
         pairs,
-        lambda p: (p[:, 0].mean() / p[:, 1].mean()).sqrt(),
+        of_means=lambda m: (m[..., 0] / m[..., 1]).sqrt(),
         level=level,
-        resamples=400,
+        resamples=1000,
         generator=generator,
     )
 
@@ -101,10 +101,11 @@ class Equivariance(Probe):
             return None
         change = squared_change(orbit.moved, orbit.upright, layer)
         back = squared_change(orbit.there_and_back, orbit.upright, layer)
-        value, floor = relative_error(change.mean(0), upright), relative_error(back.mean(0), upright)
+        floor_upright = upright[: back.shape[1]]
+        value, floor = relative_error(change.mean(0), upright), relative_error(back.mean(0), floor_upright)
         low, high = ratio_interval(change.mean(0), upright, level=ctx.level, generator=ctx.generator())
         errors = [relative_error(c, upright) for c in change]
-        floors = [relative_error(b, upright) for b in back]
+        floors = [relative_error(b, floor_upright) for b in back]
         reference, twin_errors = _twin(ctx, orbit, layer)
         series = [{"name": "this model", "x": ctx.orbit.labels, "y": errors}]
         if twin_errors:
@@ -145,7 +146,7 @@ class Equivariance(Probe):
         )
         if layer != EMBEDDING and layer.split("#")[0] not in ctx.pools:
             return dataclasses.replace(finding, rule="info: a hidden layer need not be invariant")
-        return _judged(ctx, finding, back.mean(0), upright)
+        return _judged(ctx, finding, back.mean(0), floor_upright)
 
 
 def _judged(ctx: Context, finding: Finding, back: Tensor, upright: Tensor) -> Finding:

@@ -22,7 +22,8 @@ UNITS = {
     "scaling": (0.1, "an enlargement by 10 %"),
 }
 FINITE_STEP = 1e-2
-ROWS = 256
+ROWS = 128
+TWIN_ROWS = 64
 
 
 def central_difference(x: Tensor, dim: int) -> Tensor:
@@ -62,6 +63,25 @@ def tangent_image(x: Tensor, generator: str, gradient: Gradient = central_differ
     raise ValueError(f"generator: {generator!r}; allowed are {', '.join(UNITS)}")
 
 
+def directional_derivatives(model: nn.Module, x: Tensor, tangents: Tensor) -> tuple[Tensor, str]:
+    """`J(x) t` for every `t` in `tangents` `[k, ...]` by forward-mode differentiation, the value computed once for all.
+
+    One tangent at a time where a layer cannot be vectorised; by central differences where it has no forward-mode
+    derivative. Says which.
+    """
+
+    def f(z: Tensor) -> Tensor:
+        return as_embedding(model(z))
+
+    with torch.no_grad():
+        try:
+            moved = torch.func.vmap(lambda t: torch.func.jvp(f, (x,), (t,))[1])(tangents)
+            return moved.float().cpu(), "forward-mode derivative"
+        except (RuntimeError, NotImplementedError):
+            parts = [directional_derivative(model, x, t) for t in tangents]
+            return torch.stack([p[0] for p in parts]), parts[0][1]
+
+
 def directional_derivative(model: nn.Module, x: Tensor, tangent: Tensor) -> tuple[Tensor, str]:
     """`J(x) tangent` by forward-mode differentiation; by central differences where a layer has none. Says which."""
 
@@ -95,26 +115,45 @@ class LieDerivative(Probe):
         x = ctx.collected.inputs[:ROWS]
         if x.dim() != 4 or min(x.shape[-2:]) < 3:
             raise NotApplicable("the inputs are no images: one-parameter subgroups of the plane do not act on them")
-        upright = ctx.run(x)[EMBEDDING]
+        upright = ctx.collected.embedding[ctx.collected.input_rows][:ROWS]
         if is_constant(upright):
             raise NotApplicable("the embedding is the same for all inputs")
-        return [self._along(ctx, name, x, upright) for name in UNITS]
+        tangents = torch.stack([tangent_image(x, name) * step for name, (step, _) in UNITS.items()])
+        changes, how = _squared(ctx, ctx.model, x, tangents)
+        twin_upright, twin_changes = None, changes
+        if ctx.twin is not None:
+            few = x[:TWIN_ROWS]
+            twin_upright = ctx.run(few, twin=True)[EMBEDDING]
+            if is_constant(twin_upright):
+                twin_upright = None
+            else:
+                twin_changes, _ = _squared(ctx, ctx.twin, few, tangents[:, :TWIN_ROWS])
+        return [
+            self._along(ctx, name, x, upright, change, how, twin_upright, twin)
+            for name, change, twin in zip(UNITS, changes, twin_changes, strict=True)
+        ]
 
-    def _along(self, ctx: Context, name: str, x: Tensor, upright: Tensor) -> Finding:
-        step, words = UNITS[name]
+    def _along(
+        self,
+        ctx: Context,
+        name: str,
+        x: Tensor,
+        upright: Tensor,
+        change: Tensor,
+        how: str,
+        twin_upright: Tensor | None,
+        twin_change: Tensor,
+    ) -> Finding:
+        words = UNITS[name][1]
         tangent = tangent_image(x, name)
         smooth = tangent_image(x, name, fourier_derivative)
         floor = float((tangent - smooth).norm() / smooth.norm())
-        change, how = _squared(ctx, ctx.model, x, tangent * step)
         value = relative_error(change, upright)
         low, high = ratio_interval(change, upright, level=ctx.level, generator=ctx.generator())
         reference = None
-        if ctx.twin is not None:
-            twin_upright = ctx.run(x, twin=True)[EMBEDDING]
-            if not is_constant(twin_upright):
-                twin_change, _ = _squared(ctx, ctx.twin, x, tangent * step)
-                ends = ratio_interval(twin_change, twin_upright, level=ctx.level, generator=ctx.generator())
-                reference = Reference(relative_error(twin_change, twin_upright), *ends, "untrained", ctx.twin_name)
+        if twin_upright is not None:
+            ends = ratio_interval(twin_change, twin_upright, level=ctx.level, generator=ctx.generator())
+            reference = Reference(relative_error(twin_change, twin_upright), *ends, "untrained", ctx.twin_name)
         return Finding(
             "lie_derivative",
             f"lie_derivative.{name}",
@@ -134,9 +173,10 @@ class LieDerivative(Probe):
         )
 
 
-def _squared(ctx: Context, model: nn.Module, x: Tensor, tangent: Tensor) -> tuple[Tensor, str]:
+def _squared(ctx: Context, model: nn.Module, x: Tensor, tangents: Tensor) -> tuple[Tensor, str]:
+    """`||J(x) t||^2` for every tangent, `[tangents, samples]`, in batches small enough for all tangents at once."""
     parts = [
-        directional_derivative(model, a.to(ctx.device), b.to(ctx.device))
-        for a, b in zip(x.split(128), tangent.split(128), strict=True)
+        directional_derivatives(model, a.to(ctx.device), b.to(ctx.device))
+        for a, b in zip(x.split(32), tangents.split(32, dim=1), strict=True)
     ]
-    return torch.cat([p[0] for p in parts]).double().square().sum(1), parts[0][1]
+    return torch.cat([p[0] for p in parts], 1).double().square().sum(2), parts[0][1]

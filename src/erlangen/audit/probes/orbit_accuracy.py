@@ -55,8 +55,9 @@ class OrbitAccuracy(Probe):
         tables = {
             name: Confusions(a.clamp(0, ctx.num_classes - 1), label, ctx.num_classes) for name, a in answers.items()
         }
-        back = [m[EMBEDDING][keep] for m in orbit.there_and_back]
-        floor = _there_and_back(ctx, back, keep, main)
+        first = keep[keep < len(orbit.there_and_back[0][EMBEDDING])]
+        back = [m[EMBEDDING][first] for m in orbit.there_and_back]
+        floor = _there_and_back(ctx, back, first, main)
         findings = _accuracy(ctx, answers[main], floor, label, main)
         return findings + _merges(ctx, tables, main)
 
@@ -136,7 +137,8 @@ def _accuracy(ctx: Context, answers: Tensor, floor: Tensor, label: Tensor, main:
     )
     drop = upright - moved
     low, high = bootstrap_bca(drop, level=level, generator=ctx.generator())
-    blurred = upright - (floor == label).double().mean(0)
+    few = floor.shape[1]  # `keep` is sorted, so that the rows of the floor are its first
+    blurred = upright[:few] - (floor == label[:few]).double().mean(0)
     blurred_high = max(0.0, bootstrap_bca(blurred, level=level, generator=ctx.generator())[1])
     third = Finding(
         "orbit_accuracy",

@@ -15,8 +15,18 @@ CITATION = "Garrido et al. 2023, arXiv:2210.02885"
 
 
 def interval(rows: Tensor, ctx: Context, resamples: int) -> tuple[float, float]:
+    """The interval by subsamples; of many rows by their `[d, d]` factor, whose rounding no interval shows."""
+    rows = rows.double()
+
+    def rank(keep: Tensor) -> float:
+        part = rows[keep]
+        if len(part) > 4 * part.shape[1]:
+            values, vectors = torch.linalg.eigh(part.T @ part)
+            part = values.clamp(min=0).sqrt().unsqueeze(1) * vectors.T
+        return float(rankme(part))
+
     return subsample_ci(
-        lambda keep: float(rankme(rows[keep])),
+        rank,
         len(rows),
         level=ctx.level,
         resamples=resamples,

@@ -12,6 +12,7 @@ from erlangen.audit.probes.equivariance import is_constant, ratio_interval, rela
 from erlangen.audit.words import percent
 from erlangen.stats import clopper_pearson, knn
 
+ROWS = 256
 SHIFTS = ((0, 1), (0, -1), (1, 0), (-1, 0))
 
 
@@ -36,19 +37,21 @@ class ShiftConsistency(Probe):
     name = "shift_consistency"
 
     def needs(self, ctx: Context) -> Needs:
-        return Needs(4 * 5 * min(ctx.rows, ctx.budget.orbit_samples) * sum(ctx.dimensions.values()))
+        return Needs(4 * 5 * min(ctx.rows, ctx.budget.orbit_samples, ROWS) * sum(ctx.dimensions.values()))
 
     def finish(self, ctx: Context) -> list[Finding]:
         x = ctx.collected.inputs
         if x.dim() != 4 or min(x.shape[-2:]) < 2:
             raise NotApplicable("the inputs are no images, so there is nothing to shift")
-        upright = ctx.collected.embedding[ctx.collected.input_rows]
+        upright = ctx.collected.embedding[ctx.collected.input_rows]  # all of them can be neighbours
+        x = x[:ROWS]
         if is_constant(upright):
             raise NotApplicable("the embedding is the same for all inputs")
         moved = [ctx.run(shift(x, *by))[EMBEDDING] for by in SHIFTS]
         answer, how = _answers(ctx, upright, moved)
         agree = torch.stack([a == answer[0] for a in answer[1:]]).all(0)
         low, high = clopper_pearson(int(agree.sum()), len(agree), level=ctx.level)
+        upright = upright[:ROWS]
         change = torch.stack([(m.double() - upright.double()).square().sum(1) for m in moved]).mean(0)
         error = relative_error(change, upright)
         error_low, error_high = ratio_interval(change, upright, level=ctx.level, generator=ctx.generator())
@@ -83,11 +86,11 @@ class ShiftConsistency(Probe):
 
 
 def _answers(ctx: Context, upright: Tensor, moved: list[Tensor]) -> tuple[list[Tensor], str]:
-    read = [ctx.classify(e) for e in [upright, *moved]]
+    read = [ctx.classify(e) for e in [upright[: len(moved[0])], *moved]]
     if all(r is not None for r in read):
         return [r for r in read if r is not None], "the predicted class"
-    own = torch.arange(len(upright))
-    nearest = [knn(e, upright, 1, exclude=own)[1].squeeze(1) for e in [upright, *moved]]
+    own = torch.arange(len(moved[0]))
+    nearest = [knn(e, upright, 1, exclude=own)[1].squeeze(1) for e in [upright[: len(own)], *moved]]
     label = ctx.collected.label[ctx.collected.input_rows]
     if bool((label >= 0).all()):
         return [label[n] for n in nearest], "the class of the nearest embedding"
