@@ -14,7 +14,7 @@ from erlangen.testing.axioms import check_actions
 from erlangen.testing.causes import name_causes
 from erlangen.testing.elements import draw_elements, part_names
 from erlangen.testing.locate import first_breaking
-from erlangen.testing.measure import Measured, measure, move_input, noise_floor
+from erlangen.testing.measure import Measured, measure, move_input, noise_floor, worst_of_parts
 from erlangen.testing.result import CheckResult, Worst
 from erlangen.testing.scenarios import Scenarios
 from erlangen.testing.session import Session, open_session
@@ -114,10 +114,14 @@ def _examine(
     count = n_elements if per_call * 8 * n_elements < left else max(3, int(left / (8 * per_call)))
     draws = draw_elements(symmetry, torch.Generator().manual_seed(seed), count, radius=radius)
     held = seed if stochastic else None
-    measured = {name: measure(runner, symmetry, args, draws, seed=held) for name, runner in session.runners.items()}
-    main = measured[session.main_name]
+    main = measure(session.main, symmetry, args, draws, seed=held)
+    measured = {session.main_name: main}
+    for name, runner in session.runners.items():
+        if name not in measured:
+            measured[name] = measure(runner, symmetry, args, worst_of_parts(main), seed=held)
     error = {name: m.worst for name, m in measured.items()}
-    floor = noise_floor(session.main, args, seed=seed)
+    doubtful = not main.worst <= limits.exact64 or session.main_name != "float64"
+    floor = noise_floor(session.main, args, seed=seed) if doubtful else 0.0
     lifted = _lifted(session, draws, held)
     verdict = judge(error.get("float64", lifted), error.get("float32"), limits, floor32=floor)
     blind = why_vacuous(session.main, args, main.output, seed=seed, low=_low(measured))

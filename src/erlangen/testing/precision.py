@@ -37,6 +37,10 @@ class FindIslands(TorchDispatchMode):
         for handle in self._handles:
             handle.remove()
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and torch would import its compiler, which takes seconds
+
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
@@ -51,6 +55,10 @@ class FindIslands(TorchDispatchMode):
 
 class LiftIslands(TorchDispatchMode):
     """Runs every cast to a lower float, and every constant made in one, in float64 instead."""
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        return False  # nothing is compiled here, and torch would import its compiler, which takes seconds
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})

@@ -124,7 +124,8 @@ class Scenarios:
         error = found.worst
         self.errors[name] = error
         double = runner.dtype == torch.float64
-        floor = noise_floor(runner, args, seed=self.seed, repeats=2) if error > 0 else 0.0
+        doubtful = not error <= (self.limits.exact64 if double else 0.0)
+        floor = noise_floor(runner, args, seed=self.seed, repeats=2) if doubtful else 0.0
         if double and error <= 1e3 * floor and error < 1e-6:
             error = 0.0
         word = judge(error if double else None, None if double else error, self.limits, floor32=floor)
@@ -139,8 +140,9 @@ class Scenarios:
             self.risks.append(Risk(name, word, error, f"{name}: {word}, error {error:.0e}; {ADVICE[name]}"))
 
 
-def _few(draws: list[Draw], per_part: int = 2) -> list[Draw]:
-    """Two elements of every part, and two of the whole group."""
+def _few(draws: list[Draw]) -> list[Draw]:
+    """An element of every part and of the whole group; two of each where the group has at most one part."""
+    per_part = 1 if len({draw.part for draw in draws}) > 2 else 2
     kept: list[Draw] = []
     for draw in draws:
         if draw.distance == 0.0:
