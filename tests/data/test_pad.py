@@ -20,7 +20,7 @@ def test_a_padded_image_keeps_its_mass_when_turned_by_45_degrees():
         mass[pad] = float(turn(torch.tensor(1), x).sum() / x.sum())
     octagon = 2 * (math.sqrt(2) - 1)  # the share of a square that its copy turned by 45 degrees covers
     assert mass[0] == pytest.approx(octagon, abs=0.08)
-    assert mass[3] == pytest.approx(1, abs=0.02)
+    assert mass[3] == pytest.approx(1, abs=0.04)
 
 
 def test_padding_adds_zeros_and_keeps_the_rest():

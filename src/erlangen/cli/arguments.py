@@ -39,8 +39,8 @@ def add_options(
 ) -> None:
     """Give `parser` an option for every argument of a function or class, with the words of its docstring.
 
-    `words` are said instead of the docstring's, `fallback` where the docstring is silent. A type that cannot be written on a command line is left
-    out where the argument has a default.
+    `words` are said instead of the docstring's, `fallback` where the docstring is silent. A type that cannot be
+    written on a command line is left out where the argument has a default.
     """
     target = function.__init__ if inspect.isclass(function) else function  # type: ignore[misc]
     hints = typing.get_type_hints(target)

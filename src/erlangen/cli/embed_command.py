@@ -44,6 +44,9 @@ def embed(
         pad=origin.get("pad", 0) if pad is None else pad,
         skip_unreadable=skip_unreadable,
     )
+    fitted_on = tuple(fitted.config.get("data", {}).get("sample_shape") or dataset.sample_shape)
+    if len(fitted_on) != len(dataset.sample_shape) or fitted_on[0] != dataset.sample_shape[0]:
+        raise ValueError(f"data: samples of shape {dataset.sample_shape}; {run} was fitted on samples of {fitted_on}")
     written = deploy.embed(fitted.encoder, dataset, out=out, batch_size=batch_size)
     facts = {"vectors": str(written), "count": len(dataset), "dim": fitted.encoder.embedding_dim, "space": fitted.space}
     if json:
