@@ -167,12 +167,12 @@ def test_the_list_is_json_and_knows_every_kind(capsys):
 
 
 def test_interrupted_says_how_to_go_on(folder, tmp_path, monkeypatch, capsys):
-    import erlangen.train
+    from erlangen.cli import fit_command
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(erlangen.train, "fit", interrupted)
+    monkeypatch.setattr(fit_command, "_build", interrupted)
     assert main(["fit", str(folder / "good.npz"), "--out", str(tmp_path / "r")]) == 130
     assert "same command" in capsys.readouterr().err
 

@@ -85,6 +85,7 @@ def run(argv: list[str]) -> int:
     argv = as_typed(argv)
     options = parse(build_parser(argv), argv)
     source, out = options.pop("data"), options.pop("out")
+    source = read_config(argv).get("data") if source is None else source  # a positional hides the file's value
     if source is None:
         raise ValueError(f"data: needed; name a data set ({', '.join(data.names())}), a folder or a file")
     if out is None:
