@@ -45,7 +45,7 @@ def test_classes_that_are_copies_of_each_other_turned_are_named(plain: Report) -
     assert ["0", "1"] in plain.header["merged_classes"]
     merge = next(f for f in plain.findings if {"0", "1"} == set(f.details.get("pair", [])))
     assert "180°" in merge.meaning and merge.verdict == "warn"
-    assert "0 with 1" in plain.sentences()[1]
+    assert "classes 0 and 1" in plain.sentences()[1]
     invariant = audit(Invariant(), group="C4", probes=["orbit_accuracy"])
     assert invariant.header["merged_classes"] == [["0", "1"]]
 

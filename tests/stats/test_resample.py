@@ -80,3 +80,14 @@ def test_the_permutation_null_is_centred_where_theory_says() -> None:
     )
     assert abs(float(null.mean())) < 4 / math.sqrt(400 * 29)
     assert float(null.std()) == pytest.approx(1 / math.sqrt(29), rel=0.2)
+
+
+def test_a_function_of_means_has_the_same_interval_without_a_loop() -> None:
+    rows = torch.rand(100, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) + 0.5
+    loop = bootstrap_bca(
+        rows, lambda p: p[:, 0].mean() / p[:, 1].mean(), generator=torch.Generator().manual_seed(1), resamples=300
+    )
+    closed = bootstrap_bca(
+        rows, of_means=lambda m: m[..., 0] / m[..., 1], generator=torch.Generator().manual_seed(1), resamples=300
+    )
+    assert closed == pytest.approx(loop, rel=1e-6)

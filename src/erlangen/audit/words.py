@@ -26,6 +26,11 @@ def join_words(words: list[str]) -> str:
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
 
 
+def _lower(sentence: str) -> str:
+    """The sentence as it goes on after a colon; names such as C8 keep their capital."""
+    return sentence[:1].lower() + sentence[1:] if sentence[1:2].islower() else sentence
+
+
 def _first(findings: list[Finding], metric: str, layer: str | None = None) -> Finding | None:
     for f in findings:
         if f.metric == metric and (layer is None or f.layer == layer) and math.isfinite(f.value):
@@ -65,9 +70,12 @@ def _classes(findings: list[Finding], header: dict[str, Any]) -> str:
             a, b = sorted(map(str, f.details["pair"]))
             if (a, b) not in pairs:
                 pairs.append((a, b))
-        names = join_words([f"{a} with {b}" for a, b in pairs[:3]])
+        names = join_words([f"{a} and {b}" if len(pairs) == 1 else f"{a} with {b}" for a, b in pairs[:3]])
         group = strong[0].group or header.get("group") or "the group"
-        return f"{group} merges class {names}: {strong[0].meaning}"
+        word = "classes" if len(pairs) == 1 else "the classes"
+        return f"The symmetry {group} merges {word} {names}: {_lower(strong[0].meaning)}"
+    if kept := [f for f in merged if f.details.get("in_data")]:
+        return f"The model merges no classes, but the symmetry tempts it to: {_lower(kept[0].meaning)}"
     orbit = _first(findings, "orbit_accuracy.orbit")
     upright = _first(findings, "orbit_accuracy.upright")
     if orbit is not None and upright is not None:

@@ -189,6 +189,26 @@ def _evidence(ctx: Context, merge: Merge, table: Confusions) -> tuple[bool, floa
     return reads or pair.interval(ctx.level)[0] > others, strength
 
 
+def _by_the_model(ctx: Context, merge: Merge, tables: dict[str, Confusions], main: str, *, merged: bool) -> str:
+    """What the model makes of a pair that the data merge, by the reader that shows it."""
+    a, b = ctx.class_name(merge.a), ctx.class_name(merge.b)
+    reads = tables[main].reading(merge.element, merge.a, merge.b)
+    own = tables[main].reading(merge.element, merge.a, merge.a)
+    text = f"; the model reads {percent(reads.share)} of them as {b} and {percent(own.share)} as {a}"
+    if not merged:
+        return f"{text}: it keeps the two apart"
+    for name in (main, "embedding"):
+        pair, others = tables[name].mistaken(merge.a, merge.b)
+        if pair.interval(ctx.level)[0] > others:
+            reader = "it" if name == "classifier" else "the nearest embedding"
+            text += f"; even as given, {reader} takes one for the other in {percent(pair.share)} of cases"
+            return f"{text} (any two other classes: {percent(others)})"
+    if reads.interval(ctx.level)[0] <= 1 / ctx.num_classes:  # then the neighbours of the embedding showed the merge
+        shown = tables["embedding"].reading(merge.element, merge.a, merge.b)
+        text += f", but {percent(shown.share)} of them have {b} as nearest embedding"
+    return text
+
+
 def _merge(ctx: Context, merge: Merge, tables: dict[str, Confusions], main: str, *, in_data: bool) -> Finding:
     assert ctx.orbit is not None
     a, b = ctx.class_name(merge.a), ctx.class_name(merge.b)
@@ -201,18 +221,11 @@ def _merge(ctx: Context, merge: Merge, tables: dict[str, Confusions], main: str,
     evidence = {name: _evidence(ctx, merge, table) for name, table in tables.items() if name != "input"}
     merged = in_data and any(seen for seen, _ in evidence.values())
     how = f"{ctx.orbit.name} element {label}" if not label.endswith("°") else f"rotation by {label}"
-    sentence = f"{how} turns {a} into {b}: the model reads a moved {a} as {b} in {percent(model.share)} of cases"
     if in_data:
-        sentence += f" (the images themselves look most like {b} in {percent(data.share)})"
+        sentence = f"{how} makes {a} look like {b}: {percent(data.share)} of the moved {a} are, as images, nearest to an unmoved {b}"
+        sentence += _by_the_model(ctx, merge, tables, main, merged=merged)
     else:
-        sentence = f"under {how} " + sentence.split(": ", 1)[1]
-    if in_data and not merged:
-        sentence += "; it keeps the two apart"
-    if pair_low > others:
-        sentence += (
-            f", and even as given it takes the two for each other in {percent(pair.share)} of cases, "
-            f"other pairs in {percent(others)}"
-        )
+        sentence = f"under {how} the model reads a moved {a} as {b} in {percent(model.share)} of cases"
     readings = {}
     for name, table in tables.items():
         there = table.reading(merge.element, merge.a, merge.b)
