@@ -56,7 +56,11 @@ class ConvEncoder(nn.Module):
         return x
 
     def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch embedding"]:
-        return self.head(self.features(x).mean((-2, -1)))
+        return self.head(self.average(self.features(x)))
+
+    def average(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch channels"]:
+        """Features -> one number a channel."""
+        return x.mean((-2, -1))
 
 
 def stage_widths(width: int, stages: int) -> list[int]:

@@ -11,10 +11,11 @@ from erlangen.groups import Cyclic, Dihedral, FiniteGroup, parse
 
 Basis = Literal["auto", "pixel", "steered"]
 
-# Chosen among about 190 settings by the response to plane waves of up to 0.2 cycles a pixel, turned by 45 degrees: relative
-# error 0.022 to 0.027 for sizes 3, 5 and 7. Rings wider or closer to the edge are cut off by the square kernel, higher
-# frequencies alias on the grid.
-RING_SPACING, RING_WIDTH, TOP_FREQUENCY = 0.9, 0.5, 4
+# Chosen by the response to plane waves of up to 0.2 cycles a pixel, turned by 45 degrees: relative error 0.018 to 0.023
+# for sizes 3, 5 and 7. Rings wider or closer to the edge are cut off by the square kernel, higher frequencies alias on
+# the grid: a trained C8 encoder of 5 x 5 filters reads digits turned by 45 degrees with an accuracy of 0.73 (mean over 3
+# seeds) with frequencies up to 3, 0.52 up to 4, and 0.29 with frequencies up to 4 on rings of width 0.7.
+RING_SPACING, RING_WIDTH, TOP_FREQUENCY = 0.9, 0.5, 3
 
 
 def plane_group(group: object) -> FiniteGroup:
@@ -45,7 +46,7 @@ def filter_basis(
 
     `"pixel"`: one function a pixel; the group moves pixels onto pixels (n = 1, 2, 4 only) and the result is a
     permutation. `"steered"`: circular harmonics on Gaussian rings, ρ_j(r) cos kθ and ρ_j(r) sin kθ with k ≤ min(2j,
-    4), zero outside the disc of radius (kernel_size + 1) / 2. They are evaluated at rotated points, never
+    3), zero outside the disc of radius (kernel_size + 1) / 2. They are evaluated at rotated points, never
     interpolated, so what is lost is only what sampling a smooth filter loses. Where g moves pixels onto pixels the
     samples of g b are those of b moved, bit for bit. `"auto"`: pixel where it is exact, steered otherwise.
 
