@@ -82,7 +82,7 @@ def printed(capsys, *words, code=0):
         ("fit pickled.npz --out new", "pickled"),
         ("fit small.npz --out new", "kernel"),
         ("fit oneclass.npz --out new", "one class"),
-        ("fit vectors.npz --out new", "try mlp"),
+        ("fit vectors.npz --out new", "mlp"),
         ("fit nowhere/x.npz --out new", "nowhere/x.npz"),
         ("fit good.npz --out new --config binary.yaml", "--config"),
         ("fit good.npz --out new --config list.yaml", "by name"),

@@ -192,8 +192,7 @@ def _price(merged: list[Any]) -> str:
     """The classes that a rotation takes into each other, as the plain encoder reads them."""
     if not merged:
         return "No two classes were found to be taken into each other by a rotation beyond doubt."
-    pairs = ", ".join(" and ".join(finding.details["pair"]) for finding in merged)
     return (
-        f"What full rotation invariance gives up: {pairs} merge into one class. {merged[0].meaning} (That is the plain "
-        "encoder; to an invariant one they are the same image.)"
+        f"What full rotation invariance gives up: {' and '.join(merged[0].details['pair'])} merge into one class. "
+        f"{merged[0].meaning} (That is the plain encoder; to an invariant one they are nearly the same image.)"
     )
