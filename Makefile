@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 export ERLANGEN_DATA ?= $(wildcard ../shared/data)
 
-.PHONY: demo test lint unit bench docs reproduce clean
+.PHONY: demo test lint unit fuzz bench docs reproduce clean
 
 $(VENV)/.core: pyproject.toml constraints.txt
 	@echo "setting up $(VENV) (once; about a minute)"
@@ -30,6 +30,9 @@ lint: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
+
+fuzz: $(VENV)/.dev
+	HYPOTHESIS_PROFILE=fuzz OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist worksteal
 
 reproduce: $(VENV)/.core
 	$(BIN)/erlangen reproduce --all --budget laptop

@@ -10,8 +10,11 @@ import pytest  # noqa: E402
 import torch  # noqa: E402
 from hypothesis import HealthCheck, settings  # noqa: E402
 
-settings.register_profile("erlangen", deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("erlangen")
+# The same examples at every run, so that a green run stays green; `make fuzz` looks for new ones.
+quiet = {"deadline": None, "max_examples": 20, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("erlangen", derandomize=True, **quiet)
+settings.register_profile("fuzz", **{**quiet, "max_examples": 200})
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "erlangen"))
 torch.set_num_threads(1)
 
 

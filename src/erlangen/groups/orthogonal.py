@@ -133,7 +133,8 @@ class SO(LieGroup[Tensor]):
         if self.n == 3:
             return rotation_log_3d(g)
         values, vectors = torch.linalg.eig(g)
-        if bool((values.real < -1 + 1e-6).any()):
+        # nearer than this the two eigenvectors of the plane can no longer be told apart
+        if bool((values.real < -1 + 1e4 * torch.finfo(g.dtype).eps).any()):
             raise GroupLogError(f"g: a rotation of {self.name} by half a turn has no unique logarithm")
         logs = torch.diag_embed(torch.complex(torch.zeros_like(values.real), values.angle()))
         return self.vee((vectors @ logs @ torch.linalg.inv(vectors)).real)
