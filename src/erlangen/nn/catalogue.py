@@ -1,10 +1,20 @@
 """The registries of encoders and modules with everything that ships in this room already in them."""
 
+import importlib
+
 from erlangen._registry import encoders, modules
-from erlangen.nn import mlp
-from erlangen.nn.images import blur_pool, group_cnn, group_conv, plain_cnn, regular
+
+SHIPPED = (
+    "erlangen.nn.mlp",
+    "erlangen.nn.images.plain_cnn",
+    "erlangen.nn.images.group_cnn",
+    "erlangen.nn.images.group_conv",
+    "erlangen.nn.images.regular",
+    "erlangen.nn.images.blur_pool",
+)
+for _name in SHIPPED:
+    importlib.import_module(_name)
 
 register = encoders.register
-SHIPPED = (mlp, plain_cnn, group_cnn, group_conv, regular, blur_pool)
 
 __all__ = ["encoders", "modules", "register"]

@@ -1,5 +1,11 @@
 """Importing this module registers every recipe that ships."""
 
-from erlangen.recipes import frame_averaging, rotnet, vicreg
+import importlib
 
-SHIPPED: tuple[object, ...] = (frame_averaging, rotnet, vicreg)
+SHIPPED = (
+    "frame_averaging",
+    "rotnet",
+    "vicreg",
+)
+for _name in SHIPPED:
+    importlib.import_module(f"erlangen.recipes.{_name}")
