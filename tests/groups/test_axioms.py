@@ -16,7 +16,8 @@ EVERY = st.sampled_from(NAMES + PRODUCTS)
 
 
 def close(a, b, atol=1e-9):
-    return all(torch.allclose(p.double(), q.double(), atol=atol) for p, q in zip(leaves(a), leaves(b), strict=True))
+    pairs = zip(leaves(a), leaves(b), strict=True)
+    return all(torch.allclose(p.to(torch.complex128), q.to(torch.complex128), atol=atol) for p, q in pairs)
 
 
 @given(EVERY, seeds)
@@ -71,7 +72,7 @@ def test_parts_stay_in_the_group_and_obey_dtype(name, seed):
         for dtype in (torch.float32, torch.float64):
             g = sampler((3,), generator=generator, dtype=dtype, radius=2.0)
             assert group.batch_shape(g) == (3,) and group.contains(g).all()
-            assert all(leaf.dtype in (dtype, torch.int64) for leaf in leaves(g))
+            assert all(leaf.dtype in (dtype, dtype.to_complex(), torch.int64) for leaf in leaves(g))
 
 
 @pytest.mark.parametrize("name", NAMES + PRODUCTS)
@@ -93,7 +94,9 @@ def test_groups_are_values(name):
     assert parse(group.name) == group
 
 
-@given(st.sampled_from(["SO(2)", "SO(3)", "SO(4)", "SE(2)", "SE(3)", "T(2)", "Scaling"]), seeds)
+@given(
+    st.sampled_from(["SO(2)", "SO(3)", "SO(4)", "SE(2)", "SE(3)", "T(2)", "Scaling", "SU(2)", "SU(3)", "U(3)"]), seeds
+)
 def test_exp_and_log_are_inverse(name, seed):
     group = parse(name)
     assert isinstance(group, LieGroup)
@@ -101,7 +104,7 @@ def test_exp_and_log_are_inverse(name, seed):
     assert close(group.exp(group.log(g)), g, atol=1e-7)
 
 
-@given(st.sampled_from(["SO(3)", "SE(2)", "SE(3)"]), seeds)
+@given(st.sampled_from(["SO(3)", "SE(2)", "SE(3)", "SL(2)", "GL+(3)", "SU(2)", "SU(3)"]), seeds)
 def test_adjoint_is_conjugation(name, seed):
     group = parse(name)
     (g,) = draws(group, seed, 1)
@@ -112,10 +115,10 @@ def test_adjoint_is_conjugation(name, seed):
 
 
 def test_one_seed_gives_one_element_in_both_precisions():
-    for name in ["SO(3)", "SE(3)", "Scaling"]:
+    for name in ["SO(3)", "SE(3)", "Scaling", "GL+(3)", "SU(3)"]:
         low = parse(name).sample(5, generator=torch.Generator().manual_seed(3), dtype=torch.float32)
         high = parse(name).sample(5, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
-        torch.testing.assert_close(low, high.float())
+        torch.testing.assert_close(low, high.to(low.dtype))
 
 
 def test_size_of_permutations_is_filled_in():
@@ -127,7 +130,7 @@ def test_size_of_permutations_is_filled_in():
         Symmetric(None).sample()
 
 
-@pytest.mark.parametrize("bad", ["Q8", "SU(2)", "C8 x nothing", "C", ""])
+@pytest.mark.parametrize("bad", ["Q8", "SQ(2)", "C8 x nothing", "C", ""])
 def test_unknown_names_are_answered_with_the_known_ones(bad):
     with pytest.raises(ValueError, match=r"group: unknown .*C8.*SE\(3\)"):
         parse(bad)

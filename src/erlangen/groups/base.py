@@ -3,7 +3,7 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, Generic, Literal, TypeVar
+from typing import Any, Generic, Literal, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -18,6 +18,20 @@ Device = torch.device | str | None
 
 class GroupLogError(ValueError):
     """The element has no unique logarithm (a rotation by half a turn)."""
+
+
+class GroupMembershipError(ValueError):
+    """A tensor of the right shape that is not an element of the group (a singular matrix given to GL+(n))."""
+
+
+class Generators(NamedTuple):
+    """What generates a group: a basis of its Lie algebra, and discrete elements.
+
+    `lie` is `[dim, matrix_dim, matrix_dim]` (empty for finite groups), `discrete` a list of single elements.
+    """
+
+    lie: Tensor
+    discrete: list[Any]
 
 
 class Group(ABC, Generic[Element]):
@@ -111,6 +125,30 @@ class Group(ABC, Generic[Element]):
     def infer_size(self, n: int) -> "Group":
         """This group with every unknown size (the n of S(n)) set to `n`."""
         return self
+
+    def exp(self, v: Tensor) -> Element:
+        """The exponential map `[*B, dim]` -> elements; a finite group has only exp(0) = identity."""
+        if self.dim != 0 or v.shape[-1] != 0:
+            raise ValueError(f"v: {self.name} has no exponential map on {v.shape[-1]} coordinates")
+        return self.identity(tuple(v.shape[:-1]), dtype=v.dtype, device=v.device)
+
+    def discrete_generators(self) -> list[Element]:
+        """Elements that generate the group together with its one-parameter subgroups."""
+        return []
+
+    def generators(self) -> Generators:
+        """A basis of the Lie algebra as matrices of the group's `matrix`, float64, and discrete elements: together
+        they generate the group."""
+        zero = torch.zeros(self.dim, dtype=torch.float64)
+        if self.dim == 0:
+            return Generators(
+                torch.zeros(0, self.matrix_dim, self.matrix_dim, dtype=torch.float64), self.discrete_generators()
+            )
+        basis = torch.eye(self.dim, dtype=torch.float64)
+        lie = torch.stack(
+            [torch.func.jvp(lambda t: self.matrix(self.exp(t), torch.float64), (zero,), (e,))[1] for e in basis]
+        )
+        return Generators(lie, self.discrete_generators())
 
     # --- geometry -------------------------------------------------------------------------------------------------
 
@@ -212,6 +250,24 @@ class FiniteGroup(Group[Element]):
         columns = map_elem(lambda e: e[None, :], everything)
         return self.index(self.compose(rows, columns))
 
+    def discrete_generators(self) -> list[Element]:
+        """A small generating set: elements in order, each one that the earlier ones do not reach."""
+        table = self.table
+        reached = torch.zeros(self.order, dtype=torch.bool)
+        reached[0] = True
+        chosen: list[int] = []
+        while not bool(reached.all()):
+            chosen.append(int((~reached).to(torch.int64).argmax()))
+            while True:
+                members = reached.nonzero()[:, 0]
+                products = table[members][:, torch.tensor(chosen)].flatten()
+                fresh = reached.clone()
+                fresh[products] = True
+                if bool((fresh == reached).all()):
+                    break
+                reached = fresh
+        return [self.element(i) for i in chosen]
+
     def element(self, index: int | Tensor) -> Element:
         """The elements at these places of `elements()`."""
         return map_elem(lambda e: e[index], self.elements())
@@ -243,15 +299,20 @@ class LieGroup(Group[Element]):
         """One element of every other connected component that generates the rest (a reflection of O(n))."""
         return []
 
+    def generators(self) -> Generators:
+        return Generators(self.algebra_basis(torch.float64), self.discrete_generators())
+
     def hat(self, v: Tensor) -> Tensor:
         """Coordinates -> matrix of the Lie algebra."""
-        return torch.einsum("...k,kij->...ij", v, self.algebra_basis(v.dtype, v.device))
+        basis = self.algebra_basis(v.dtype, v.device)
+        return torch.einsum("...k,kij->...ij", v.to(basis.dtype), basis)
 
     def vee(self, m: Tensor) -> Tensor:
         """Matrix of the Lie algebra -> coordinates; the inverse of `hat`."""
         basis = self.algebra_basis(m.dtype, m.device)
-        norms = basis.square().sum((-2, -1))
-        return torch.einsum("...ij,kij->...k", m, basis) / norms
+        norms = basis.abs().square().sum((-2, -1))
+        along = torch.einsum("...ij,kij->...k", m.to(basis.dtype), basis.conj())
+        return (along.real if along.is_complex() else along) / norms
 
     def bracket(self, v: Tensor, w: Tensor) -> Tensor:
         a, b = self.hat(v), self.hat(w)
@@ -268,6 +329,10 @@ class LieGroup(Group[Element]):
         m = self.matrix(g)[..., None, :, :]
         moved = m @ self.algebra_basis(m.dtype, m.device) @ self.matrix(self.inverse(g))[..., None, :, :]
         return self.vee(moved).mT
+
+    def modular(self, g: Element) -> Tensor:
+        """Δ(g) = 1 / |det Ad(g)|, the factor in μ(A g) = Δ(g) μ(A) for a left Haar measure μ; 1 if unimodular, `[*B]`."""
+        return 1 / torch.linalg.det(self.adjoint_matrix(g)).abs()
 
     def grid(self, num: int) -> Element:
         """Identity, the discrete generators, then elements of the one-parameter subgroups in turn."""

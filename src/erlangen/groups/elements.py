@@ -33,12 +33,22 @@ def first_leaf(g: Any) -> Tensor:
 
 
 def to_elem(g: Elem, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None) -> Elem:
-    """Move an element; `dtype` reaches only the floating-point leaves, so that indices stay indices."""
+    """Move an element; `dtype` reaches only floating-point leaves (complex ones take the complex type of the same
+    precision), so that indices stay indices."""
 
     def move(leaf: Tensor) -> Tensor:
-        return leaf.to(device=device, dtype=dtype if leaf.is_floating_point() else None)
+        wanted = dtype if leaf.is_floating_point() else None
+        if leaf.is_complex() and dtype is not None:
+            wanted = complex_dtype(dtype)
+        return leaf.to(device=device, dtype=wanted)
 
     return map_elem(move, g)
+
+
+def complex_dtype(dtype: torch.dtype | None) -> torch.dtype:
+    """The complex type of the same precision; None stands for the default type."""
+    dtype = torch.get_default_dtype() if dtype is None else dtype
+    return dtype if dtype.is_complex else dtype.to_complex()
 
 
 def as_batch(batch: int | Sequence[int]) -> tuple[int, ...]:

@@ -7,11 +7,14 @@ from erlangen._registry import unknown_name
 from erlangen.groups.affine import SE, E, Scaling, Translation
 from erlangen.groups.base import Group
 from erlangen.groups.finite import Cyclic, Dihedral, Symmetric
+from erlangen.groups.linear import SL, GLPlus
 from erlangen.groups.orthogonal import SO, O
 from erlangen.groups.polyhedral import Icosahedral, Octahedral, Tetrahedral
 from erlangen.groups.product import Product
+from erlangen.groups.unitary import SU, U
 
 ALLOWED = ["C8", "D4", "S5", "S(n)", "O", "T", "I", "SO(2)", "SO(3)", "O(3)", "SE(3)", "E(3)", "T(2)", "Scaling"]
+ALLOWED += ["GL+(2)", "SL(2)", "SU(3)", "U(2)"]
 
 _SIZED: dict[str, Callable[[int], Group]] = {
     "C": Cyclic,
@@ -23,6 +26,11 @@ _SIZED: dict[str, Callable[[int], Group]] = {
     "E": E,
     "T": Translation,
     "TRANSLATION": Translation,
+    "GL+": GLPlus,
+    "GLPLUS": GLPlus,
+    "SL": SL,
+    "SU": SU,
+    "U": U,
 }
 _PLAIN: dict[str, Callable[[], Group]] = {
     "S(N)": Symmetric,
@@ -40,7 +48,8 @@ def parse(group: str | Group) -> Group:
     """The group a name stands for; a `Group` passes through.
 
     Known: `C8`, `D4`, `S5` (or `C(8)` and so on), `S(n)` with the size read from the data later, `SO(n)`, `O(n)`,
-    `SE(n)`, `E(n)`, `T(n)` or `Translation(n)`, `Scaling`, the rotation groups `O` (or `Octahedral`), `T`
+    `SE(n)`, `E(n)`, `T(n)` or `Translation(n)`, `Scaling`, `GL+(n)`, `SL(n)`, `SU(n)`, `U(n)`,
+    the rotation groups `O` (or `Octahedral`), `T`
     (`Tetrahedral`), `I` (`Icosahedral`), and products with `x` or `×` between any of them.
 
     Raises:
@@ -59,9 +68,9 @@ def _parse_one(piece: str, whole: str) -> Group:
     text = piece.strip().upper().replace(" ", "")
     if text in _PLAIN:
         return _PLAIN[text]()
-    match = re.fullmatch(r"([A-Z]+)_?(?:\((\d+)\)|(\d+))", text)
+    match = re.fullmatch(r"([A-Z]+\+?)_?(?:\((\d+)\)|(\d+))", text)
     if match is None or match[1] not in _SIZED:
         raise unknown_name("group", piece if piece == whole else f"{piece} (in {whole})", ALLOWED)
-    if match[3] is not None and match[1] not in ("C", "D", "S", "SO", "O", "SE", "E", "T"):
+    if match[3] is not None and match[1] not in ("C", "D", "S", "SO", "O", "SE", "E", "T", "SU", "SL"):
         raise unknown_name("group", whole, ALLOWED)
     return _SIZED[match[1]](int(match[2] or match[3]))
