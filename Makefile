@@ -39,7 +39,8 @@ reproduce: $(VENV)/.core
 
 bench: $(VENV)/.dev
 	$(PIP) -e ".[bench]"
-	$(BIN)/erlangen bench
+	$(BIN)/python benchmarks/environments.py
+	$(BIN)/erlangen bench --results results/benchmarks --docs docs/benchmarks.md
 
 docs: $(VENV)/.core
 	@$(PIP) -e ".[docs]"

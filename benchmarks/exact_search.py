@@ -1,54 +1,52 @@
-"""Exact search, ours beside faiss: 50,000 x 128 unit vectors, k = 10, CPU seconds per query, interleaved.
+"""Exact search beside faiss's flat index: unit vectors, the ten nearest of 512 queries, processor seconds.
 
-Prints one JSON line; the ratio of medians is ours over faiss, lower is better.
-CPU time, not wall time, so that other work on the machine does not decide.
+python benchmarks/exact_search.py [--count 50000] [--output exact_search.json] [--repeats 9] [--threads 1]
 """
 
-import json
-import statistics
+import argparse
 import time
+from functools import partial
 
 import torch
 
 from erlangen.deploy import Index
+from harness import interleave, write_json
 
 
-def cpu_seconds(index: Index, query: torch.Tensor, k: int) -> float:
-    start = time.process_time()
-    index.search(query, k)
-    return time.process_time() - start
-
-
-def main(count: int = 50_000, dim: int = 128, queries: int = 512, k: int = 10, rounds: int = 9) -> None:
-    torch.set_num_threads(1)
+def measure(count: int, dim: int, queries: int, k: int, repeats: int, threads: int) -> dict[str, object]:
     import faiss  # after torch: both bring an OpenMP runtime
 
-    faiss.omp_set_num_threads(1)
+    faiss.omp_set_num_threads(threads)
     generator = torch.Generator().manual_seed(0)
     centres = torch.randn(200, dim, generator=generator)
     vectors = centres[torch.randint(200, (count,), generator=generator)] + torch.randn(count, dim, generator=generator)
     query = vectors[:queries] + 0.3 * torch.randn(queries, dim, generator=generator)
-    engines = {name: Index.build(vectors, engine=name) for name in ("exact", "faiss")}
-    for index in engines.values():
-        cpu_seconds(index, query, k)
-    times: dict[str, list[float]] = {name: [] for name in engines}
-    for _ in range(rounds):
-        for name, index in engines.items():
-            times[name].append(cpu_seconds(index, query, k) / queries)
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    print(
-        json.dumps(
-            {
-                "benchmark": "exact_search",
-                "shape": [count, dim],
-                "k": k,
-                "ours_us_per_query": round(medians["exact"] * 1e6, 1),
-                "faiss_us_per_query": round(medians["faiss"] * 1e6, 1),
-                "ratio": round(medians["exact"] / medians["faiss"], 3),
-                "agreement": engines["exact"].recall_against(engines["faiss"], query, k),
-            }
-        )
-    )
+    engines = {
+        name: Index.build(vectors, engine=engine) for name, engine in (("faiss flat", "faiss"), ("erlangen", "exact"))
+    }
+    cases = {name: partial(index.search, query, k) for name, index in engines.items()}
+    timing = interleave(cases, repeats, 1, clock=time.process_time)
+    agreement = engines["erlangen"].recall_against(engines["faiss flat"], query, k)
+    setting = {"count": count, "dim": dim, "queries": queries, "k": k, "agreement": float(agreement)}
+    return {**setting, "flops": 2 * count * dim * queries, **timing.to_dict()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--count", type=int, default=50_000)
+    parser.add_argument("--dims", type=int, nargs="+", default=[128, 768])
+    parser.add_argument("--queries", type=int, default=512)
+    parser.add_argument("--k", type=int, default=10)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    rows = []
+    for dim in options.dims:
+        rows.append(measure(options.count, dim, options.queries, options.k, options.repeats, options.threads))
+        print(dim, rows[-1]["ratios"], flush=True)
+    write_json(options.output, rows)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,14 @@
-"""`GroupConv2d` beside a plain `F.conv2d` with the same operations: forward and backward, and forward in evaluation.
+"""`GroupConv2d` beside escnn's `R2Conv` (regular to regular) and a plain `F.conv2d` with the same operations.
 
 python benchmarks/group_conv.py [--output group_conv.json] [--repeats 7]
+
+Training is forward and backward; in evaluation all three convolve with a filter that is expanded once. escnn needs an
+environment of its own (`environments.toml`); where it is missing, the plain convolution is the reference.
 """
 
 import argparse
+from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import nn
@@ -20,6 +25,10 @@ def train_step(layer: nn.Module, x: torch.Tensor) -> None:
     layer(x).square().mean().backward()
 
 
+def evaluate(layer: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    return layer(x)
+
+
 class Plain(nn.Module):
     """The bare `F.conv2d` that a group convolution becomes once its filter is expanded."""
 
@@ -32,6 +41,28 @@ class Plain(nn.Module):
         return F.conv2d(x, self.weight, self.bias, padding=self.weight.shape[-1] // 2)
 
 
+def peer(order: int, fields: int, kernel_size: int) -> tuple[nn.Module, object] | None:
+    """escnn's layer with as many regular fields and its type; None where escnn is not installed."""
+    try:
+        from escnn import gspaces
+        from escnn import nn as layers
+    except ImportError:
+        return None
+    plane = gspaces.rot2dOnR2(order)
+    kind = layers.FieldType(plane, [plane.regular_repr] * fields)
+    return layers.R2Conv(kind, kind, kernel_size, padding=kernel_size // 2), kind
+
+
+def peer_step(layer: nn.Module, kind: object, x: torch.Tensor, *, train: bool) -> None:
+    from escnn.nn import GeometricTensor
+
+    if not train:
+        layer(GeometricTensor(x, kind))
+        return
+    layer.zero_grad()
+    layer(GeometricTensor(x, kind)).tensor.square().mean().backward()
+
+
 def measure(group: str, fields: int, size: int, kernel_size: int, repeats: int) -> list[dict[str, object]]:
     torch.manual_seed(0)
     ours = GroupConv2d(group, fields, fields, kernel_size)
@@ -39,24 +70,23 @@ def measure(group: str, fields: int, size: int, kernel_size: int, repeats: int) 
     plain = Plain(channels, kernel_size)
     batch = SIZES[size][ours.order]
     x = torch.randn(batch, channels, size, size, requires_grad=True)
-    rows = []
+    theirs = peer(ours.order, fields, kernel_size)
+    rows: list[dict[str, object]] = []
     for mode in ("train", "eval"):
-        ours.train(mode == "train")
-        if mode == "train":
-            timing = interleave(
-                {"plain": lambda: train_step(plain, x), "group": lambda: train_step(ours, x)}, repeats, 1
-            )
-        else:
-            with torch.no_grad():
-                timing = interleave({"plain": lambda: plain(x), "group": lambda: ours(x)}, repeats, 1)
-        setting = {"group": group, "fields": fields, "channels": channels, "size": size, "batch": batch, "mode": mode}
-        rows.append({**setting, "kernel_size": kernel_size, **timing.to_dict()})
-        print(
-            f"{group} fields={fields} channels={channels} {size}px batch={batch} {mode:5} "
-            f"plain {timing.medians['plain'] * 1e3:8.1f} ms  group {timing.medians['group'] * 1e3:8.1f} ms  "
-            f"ratio {timing.ratios['group']:.2f}",
-            flush=True,
-        )
+        train = mode == "train"
+        cases: dict[str, Callable[[], object]] = {}
+        if theirs is not None:
+            theirs[0].train(train)
+            cases["escnn"] = partial(peer_step, *theirs, x, train=train)
+        ours.train(train)
+        cases["plain conv2d"] = partial(train_step if train else evaluate, plain, x)
+        cases["GroupConv2d"] = partial(train_step if train else evaluate, ours, x)
+        with torch.set_grad_enabled(train):
+            timing = interleave(cases, repeats, 1)
+        flops = 2 * batch * size**2 * channels**2 * kernel_size**2 * (3 if train else 1)
+        setting = {"group": group, "fields": fields, "size": size, "batch": batch, "mode": mode, "kernel": kernel_size}
+        rows.append({**setting, "flops": flops, **timing.to_dict()})
+        print(setting, {name: round(value, 2) for name, value in timing.ratios.items()}, flush=True)
     return rows
 
 

@@ -25,19 +25,27 @@ class Timing:
         return asdict(self)
 
 
-def interleave(cases: Mapping[str, Callable[[], object]], repeats: int = 15, warmup: int = 2) -> Timing:
-    """Time `cases` in turn, `repeats` rounds after `warmup` unmeasured ones; the first case is the reference of the ratios."""
+def interleave(
+    cases: Mapping[str, Callable[[], object]],
+    repeats: int = 15,
+    warmup: int = 2,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Timing:
+    """Time `cases` in turn, `repeats` rounds after `warmup` unmeasured ones; the first case is the reference of the ratios.
+
+    `clock=time.process_time` counts the processor's seconds: other work on the machine then decides less.
+    """
     if len(cases) < 1 or repeats < 2:
         raise ValueError(f"cases, repeats: got {len(cases)} and {repeats}; at least 1 and 2 are needed")
     seconds: dict[str, list[float]] = {name: [] for name in cases}
     for turn in range(warmup + repeats):
         for name, call in cases.items():
-            start = time.perf_counter()
+            start = clock()
             call()
             if torch.cuda.is_available():
                 torch.cuda.synchronize()
             if turn >= warmup:
-                seconds[name].append(time.perf_counter() - start)
+                seconds[name].append(clock() - start)
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     quarters = {name: statistics.quantiles(values, n=4) for name, values in seconds.items()}
     reference = next(iter(medians.values()))

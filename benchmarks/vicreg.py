@@ -1,14 +1,21 @@
-"""VICReg, forward and backward: ours beside the masked covariance of the peers and beside the bare matrix products.
+"""VICReg, forward and backward: ours beside lightly, pytorch-metric-learning and the bare matrix products.
 
     python benchmarks/vicreg.py [--full] [--repeats 5] [--threads 1] [--output vicreg.json]
 
-The peer's formula is the one that lightly 1.6.0 and pytorch-metric-learning 2.9.0 use: a covariance matrix, a boolean
-mask for its off-diagonal entries. The floor is what no implementation can avoid: per view, two matrix products of
+lightly's file is loaded by itself, because the package wants torchvision; a peer that is not installed is left out (their
+environment: `environments.toml`). `masked` is the formula that both use: a covariance matrix, a boolean mask for its
+off-diagonal entries. The floor is what no implementation can avoid: per view, two matrix products of
 2 n d min(n, d) operations. All run interleaved in one process on the same inputs; the ratios are of medians.
 """
 
 import argparse
+import functools
+import importlib.util
+import sys
+import types
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -52,14 +59,47 @@ def floor(z1: Tensor, z2: Tensor) -> None:
                 z @ (z.mT @ z)
 
 
-def measure(n: int, d: int, repeats: int) -> dict[str, float]:
-    """Median seconds of the three on one shape, and the ratios that matter."""
+@functools.cache
+def lightly() -> Callable[[Tensor, Tensor], Tensor] | None:
+    """lightly's `VICRegLoss`, read from its file."""
+    place = importlib.util.find_spec("lightly")
+    if place is None or place.origin is None:
+        return None
+    # What the file imports from lightly gathers over processes; one process needs none of it.
+    for name in ("lightly", "lightly.utils", "lightly.utils.dist"):
+        sys.modules.setdefault(name, types.ModuleType(name))
+    sys.modules["lightly.utils"].dist = sys.modules["lightly.utils.dist"]  # type: ignore[attr-defined]
+    sys.modules["lightly.utils.dist"].gather = lambda x: (x,)  # type: ignore[attr-defined]
+    file = Path(place.origin).parent / "loss" / "vicreg_loss.py"
+    spec = importlib.util.spec_from_file_location("lightly_vicreg", file)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.VICRegLoss()
+
+
+def metric_learning() -> Callable[[Tensor, Tensor], Tensor] | None:
+    """pytorch-metric-learning's `VICRegLoss`."""
+    if importlib.util.find_spec("pytorch_metric_learning") is None:
+        return None
+    from pytorch_metric_learning.losses import VICRegLoss
+
+    loss = VICRegLoss()
+    return lambda a, b: loss(a, ref_emb=b)
+
+
+def measure(n: int, d: int, repeats: int) -> dict[str, object]:
+    """One row: the reference is lightly where it is installed, else the formula with the mask."""
     generator = torch.Generator().manual_seed(0)
     z1, z2 = (torch.randn(n, d, generator=generator).requires_grad_() for _ in range(2))
-    ours, peer = with_gradient(lambda a, b: vicreg(a, b).total), with_gradient(masked)
-    cases = {"ours": lambda: ours(z1, z2), "masked": lambda: peer(z1, z2), "floor": lambda: floor(z1, z2)}
-    t = interleave(cases, repeats=repeats, warmup=1).medians
-    return {"n": n, "d": d, **t, "ours/masked": t["ours"] / t["masked"], "ours/floor": t["ours"] / t["floor"]}
+    losses = {"lightly": lightly(), "metric learning": metric_learning(), "masked": masked}
+    losses["erlangen"] = lambda a, b: vicreg(a, b).total
+    cases: dict[str, Callable[[], object]] = {
+        name: partial(with_gradient(loss), z1, z2) for name, loss in losses.items() if loss is not None
+    }
+    timing = interleave({**cases, "bare products": partial(floor, z1, z2)}, repeats=repeats, warmup=1)
+    over_floor = timing.medians["erlangen"] / timing.medians["bare products"]
+    return {"n": n, "d": d, "over_bare_products": over_floor, "flops": 8 * n * d * min(n, d), **timing.to_dict()}
 
 
 def main() -> None:
@@ -73,7 +113,7 @@ def main() -> None:
     rows = []
     for n, d in FULL if arguments.full else SHAPES:
         rows.append(measure(n, d, arguments.repeats))
-        print("  ".join(f"{key} {value:.4g}" for key, value in rows[-1].items()))
+        print(n, d, {name: round(value, 3) for name, value in rows[-1]["ratios"].items()}, flush=True)
     write_json(arguments.output, rows)
 
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import json as json_format
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
-from typing import Any
 
 from jsonargparse import ArgumentParser
 
@@ -21,6 +16,9 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("names", nargs="*", default=[], help="benchmarks; all of them by default")
     parser.add_argument("--list", action="store_true", help="print the names of the benchmarks and run none")
     parser.add_argument("--folder", type=str | None, default=None, help="where they are; found from here by default")
+    parser.add_argument("--threads", type=list[int], default=[1, 2], help="numbers of threads to time with, as [1,2]")
+    parser.add_argument("--results", type=str | None, default=None, help="keep the measurements in this folder")
+    parser.add_argument("--docs", type=str | None, default=None, help="write the table of --results to this file")
     parser.add_argument("--json", action="store_true", help="print every measurement as JSON instead of a table")
     parser.add_argument("--quiet", action="store_true", help="no progress on standard error")
     parser.add_argument(
@@ -30,64 +28,47 @@ def build_parser() -> ArgumentParser:
 
 
 def run(argv: list[str]) -> int:
+    from erlangen.recipes.side_by_side import find_folder, find_scripts, keep, measure
+    from erlangen.recipes.speed_table import table_rows, write_speeds
+
     options = parse(build_parser(), argv)
-    as_json, quiet = options["json"], options["quiet"]
-    folder = _folder(options["folder"])
-    scripts = {p.stem: p for p in sorted(folder.glob("*.py")) if '__name__ == "__main__"' in p.read_text("utf-8")}
+    folder = find_folder(options["folder"])
+    scripts = find_scripts(folder)
     for name in options["names"]:
         if name not in scripts:
             raise unknown_name("names", name, list(scripts))
+    if min(options["threads"], default=0) < 1:
+        raise ValueError(f"--threads: {options['threads']} given; positive numbers such as [1,2] are needed")
+    if options["docs"] and not options["results"]:
+        raise ValueError("--docs: the table is made of the measurements in --results; name that folder too")
     chosen = options["names"] or list(scripts)
     if options["list"]:
-        print_json(chosen) if as_json else print_table("", ["benchmark"], [[name] for name in chosen])
+        print_json(chosen) if options["json"] else print_table("", ["benchmark"], [[name] for name in chosen])
         return 0
-    measured = {}
+    measured, failed = {}, []
     for name in chosen:
-        note(f"running {scripts[name]}", quiet)
-        measured[name] = _measure(scripts[name], quiet)
-    if as_json:
+        note(f"running {scripts[name]}", options["quiet"])
+        try:
+            runs = [measure(folder, scripts[name], threads=t, quiet=options["quiet"]) for t in options["threads"]]
+        except ValueError as error:
+            if len(chosen) == 1:
+                raise
+            failed.append(str(error))
+            note(str(error), quiet=False)
+            continue
+        measured[name] = runs
+        if options["results"]:
+            keep(Path(options["results"]), name, measured[name])
+    if options["docs"]:
+        write_speeds(Path(options["results"]), Path(options["docs"]))
+    if options["json"]:
         print_json(measured)
     else:
-        rows = [[name, *row] for name, result in measured.items() for row in _ratios(result)]
-        print_table("", ["benchmark", "setting", "ratios to the first case"], rows)
-    return 0
-
-
-def _folder(given: str | None) -> Path:
-    places = [Path(given)] if given else [Path.cwd() / "benchmarks", Path(__file__).parents[3] / "benchmarks"]
-    for place in places:
-        if (place / "harness.py").is_file():
-            return place
-    raise ValueError(
-        f"--folder: no benchmarks in {' or '.join(map(str, places))}; they come with the sources, not with the package"
-    )
-
-
-def _measure(script: Path, quiet: bool) -> dict[str, Any]:
-    if '"--output"' not in script.read_text("utf-8"):
-        ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
-        _refuse_failure(script, ended)
-        return {"printed": ended.stdout.splitlines()}
-    with tempfile.TemporaryDirectory() as scratch:
-        output = Path(scratch) / "measured.json"
-        told = subprocess.DEVNULL if quiet else sys.stderr
-        command = [sys.executable, str(script), "--output", str(output)]
-        ended = subprocess.run(command, stdout=told, stderr=subprocess.PIPE, text=True, check=False)
-        _refuse_failure(script, ended)
-        return dict(json_format.loads(output.read_text("utf-8")))
-
-
-def _refuse_failure(script: Path, ended: subprocess.CompletedProcess[str]) -> None:
-    if ended.returncode != 0:
-        words = ended.stderr.strip().splitlines()[-1:] or [f"exit code {ended.returncode}"]
-        raise ValueError(f"names: {script.name} failed ({words[0]}); run it by itself to see where")
-
-
-def _ratios(result: dict[str, Any]) -> list[list[str]]:
-    """One line a setting: what it is, and each case's median over the first one's."""
-    lines = [[line, ""] for line in result.get("printed", [])]
-    for row in result.get("rows", []):
-        facts = ", ".join(f"{k} {v}" for k, v in row.items() if isinstance(v, (str, int)) and k != "repeats")
-        ratios = ", ".join(f"{name} {value:.2f}" for name, value in (row.get("ratios") or {}).items())
-        lines.append([facts, ratios])
-    return lines
+        rows = [
+            [name, result["machine"]["threads"], *row]
+            for name, runs in measured.items()
+            for result in runs
+            for row in table_rows(result)
+        ]
+        print_table("", ["benchmark", "threads", "setting", "reference", "the others, relative to it"], rows)
+    return int(bool(failed))
