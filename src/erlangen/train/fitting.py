@@ -75,7 +75,10 @@ def fit(
         patience: stop after so many epochs without a better validation loss, and keep the best epoch's weights.
         val_fraction: the share of the train part that is held out for validation; 0 for none.
         out: the run directory; None keeps nothing on disk.
-        devices, nodes, strategy, precision: handed to Lightning's trainer; more than one process needs `out`.
+        devices: how many, or "auto"; more than one process needs `out`.
+        nodes: machines, each with `devices`; handed to Lightning's trainer, as are the next two.
+        strategy: "auto", "ddp" or another of Lightning's.
+        precision: "32-true", "bf16-mixed" or another of Lightning's.
         save_every_steps: None saves at the end of an epoch or within a minute, at most every ten seconds.
         resume: go on with what `out` holds; False starts over and drops it.
         quiet: no progress bar.
