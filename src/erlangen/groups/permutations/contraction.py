@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
-from erlangen.groups.permutations.diagrams import diagrams
+from erlangen.groups.permutations.wiring import diagrams
 
 Mask = Bool[Tensor, "*lead n"]
 
