@@ -6,8 +6,8 @@ from torch import Tensor
 
 from erlangen.deploy.index import Index, SearchResult
 
-QUERY_BLOCK = 128
-ROW_BLOCK = 16384
+QUERY_BLOCK = 512
+ROW_BLOCK = 8192
 GROUP = 64
 MARGIN = 6
 
