@@ -43,6 +43,8 @@ _PUBLIC = {
     "actions": f"{_HERE}.actions",
     "symmetry": f"{_HERE}.symmetry",
     "Symmetry": f"{_HERE}.symmetry:Symmetry",
+    "lie": f"{_HERE}.lie",
+    "rotations": f"{_HERE}.rotations",
 }
 __all__ = sorted(_PUBLIC)
 
