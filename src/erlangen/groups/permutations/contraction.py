@@ -38,14 +38,14 @@ def place_axes(y: Tensor, labels: Sequence[int], pattern: Sequence[int]) -> Tens
         place = axes.index(label)
         axes[place] = -1
         order.append(lead + place)
-    return y.permute(*range(lead), *order)
+    return y.permute([*range(lead), *order])
 
 
 def spread_axes(y: Tensor, labels: Sequence[int], wanted: Sequence[int]) -> Tensor:
     """Reorder the axes `labels` of y as in `wanted`, with an axis of size 1 for every label that y does not have."""
     lead = y.ndim - len(labels)
     present = [label for label in wanted if label in labels]
-    y = y.permute(*range(lead), *(lead + list(labels).index(label) for label in present))
+    y = y.permute([*range(lead), *(lead + list(labels).index(label) for label in present)])
     for place, label in enumerate(wanted):
         if label not in labels:
             y = y.unsqueeze(lead + place)
@@ -133,7 +133,7 @@ def contract(
     if normalize:
         y = y / node_counts(size, mask, lead, len(carried), x) ** (len(set(inner)) - len(carried))
     wanted = list(dict.fromkeys(outer))
-    y = spread_axes(y, carried, wanted).expand(*x.shape[:lead], *[size] * len(wanted))
+    y = spread_axes(y, carried, wanted).expand([*x.shape[:lead], *[size] * len(wanted)])
     y = place_axes(y, wanted, outer)
     return y if mask is None else y * mask_product(mask, lead, len(outer), x.dtype)
 
