@@ -4,7 +4,9 @@ from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
     "images": "erlangen.nn.images",
+    "graphs": "erlangen.nn.graphs",
     "heads": "erlangen.nn.heads",
+    "hyper": "erlangen.nn.hyper",
     "tap": "erlangen.nn.tap",
     "encoders": "erlangen.nn.catalogue:encoders",
     "modules": "erlangen.nn.catalogue:modules",

@@ -1,0 +1,12 @@
+"""Networks whose weights are made by networks."""
+
+from erlangen._lazy import lazy_attributes
+
+_HERE = "erlangen.nn.hyper"
+_PUBLIC = {
+    "HyperLinear": f"{_HERE}.hyper_linear:HyperLinear",
+    "HyperPredictor": f"{_HERE}.hyper_predictor:HyperPredictor",
+}
+__all__ = sorted(_PUBLIC)
+
+__getattr__, __dir__ = lazy_attributes(__name__, _PUBLIC)
