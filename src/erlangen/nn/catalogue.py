@@ -11,6 +11,8 @@ SHIPPED = (
     "erlangen.nn.images.group_conv",
     "erlangen.nn.images.regular",
     "erlangen.nn.images.blur_pool",
+    "erlangen.nn.graphs.equivariant_linear",
+    "erlangen.nn.graphs.tensorized_gnn",
 )
 for _name in SHIPPED:
     importlib.import_module(_name)
