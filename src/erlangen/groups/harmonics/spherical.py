@@ -77,7 +77,9 @@ def _legendre_column(l_max: int, m: int, z: Tensor) -> list:
 
     The first is a number, the others polynomials in `z`.
     """
-    first = math.prod(math.sqrt((2 * k + 1) / (2 * k)) for k in range(1, m + 1))
+    first = 1.0
+    for k in range(1, m + 1):
+        first *= math.sqrt((2 * k + 1) / (2 * k))
     column: list = [first]
     for degree in range(m + 1, l_max + 1):
         a = math.sqrt((4 * degree**2 - 1) / (degree**2 - m**2))
