@@ -51,6 +51,10 @@ _PUBLIC = {
     "Symmetry": f"{_HERE}.symmetry:Symmetry",
     "lie": f"{_HERE}.lie",
     "rotations": f"{_HERE}.rotations",
+    "cartan": f"{_HERE}.cartan",
+    "CartanType": f"{_HERE}.cartan.cartan_type:CartanType",
+    "highest_weight": f"{_HERE}.highest_weight",
+    "HighestWeightModule": f"{_HERE}.highest_weight.module:HighestWeightModule",
 }
 __all__ = sorted(_PUBLIC)
 
