@@ -6,6 +6,7 @@ SHIPPED = (
     "frame_averaging",
     "rotnet",
     "vicreg",
+    "highest_weight_faces",
 )
 for _name in SHIPPED:
     importlib.import_module(f"erlangen.recipes.{_name}")

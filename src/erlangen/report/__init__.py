@@ -6,6 +6,7 @@ _PUBLIC = {
     "render_html": "erlangen.report.page:render_html",
     "read_html": "erlangen.report.page:read_html",
     "terminal_table": "erlangen.report.terminal:terminal_table",
+    "plot_weight_polytope": "erlangen.report.weight_polytope:plot_weight_polytope",
 }
 __all__ = sorted(_PUBLIC)
 
