@@ -7,6 +7,8 @@ from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
     "CrossEntropy": "erlangen.objectives.supervised:CrossEntropy",
+    "EMATeacher": "erlangen.objectives.teacher:EMATeacher",
+    "FeatureQueue": "erlangen.objectives.queue:FeatureQueue",
     "GroupPrediction": "erlangen.objectives.group_prediction:GroupPrediction",
     "LossTerms": "erlangen.objectives.terms:LossTerms",
     "Objective": "erlangen.objectives.objective:Objective",

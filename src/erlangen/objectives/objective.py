@@ -28,13 +28,23 @@ class Objective(nn.Module):
     def setup(self, *, embedding_dim: int, num_classes: int | None = None) -> None:
         """Create the heads, once; a second call with the same sizes does nothing."""
 
+    def attach(self, encoder: nn.Module, sample: Tensor) -> None:
+        """Called once after `setup`, before training and before a saved state is loaded.
+
+        The place for copies of the encoder (teachers) and for sizes that only a forward pass of `sample` tells. The
+        encoder itself must not be kept: it comes with every call.
+        """
+
     def forward(self, encoder: nn.Module, batch: PairBatch) -> LossTerms:
-        """The loss of a batch."""
+        """The loss of a batch. In training mode it may update its state (queues); in evaluation it must not."""
         raise NotImplementedError
 
     def metrics(self, encoder: nn.Module, batch: PairBatch) -> dict[str, Tensor]:
         """Further numbers worth logging on held-out data."""
         return {}
+
+    def after_step(self, encoder: nn.Module, *, step: int, total_steps: int) -> None:
+        """Called after every optimizer step, `step` of `total_steps` being done: moves teachers and schedules."""
 
     def predict(self, embedding: Tensor) -> Tensor | None:
         """Class logits for embeddings, where the objective has a classifier."""

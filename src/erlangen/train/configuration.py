@@ -60,6 +60,9 @@ def materialise(encoder: PreparedEncoder, objective: Any, sample: Tensor, num_cl
     if embedding.ndim != 2:
         raise ValueError(f"encoder: must map a batch to [batch, embedding_dim], got shape {tuple(embedding.shape)}")
     objective.setup(embedding_dim=int(embedding.shape[1]), num_classes=num_classes)
+    attach = getattr(objective, "attach", None)
+    if attach is not None:
+        attach(encoder, sample)
 
 
 def document(**parts: Any) -> dict[str, Any]:

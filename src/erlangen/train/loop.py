@@ -121,6 +121,9 @@ class FitCallback(pl.Callback):
     ) -> None:
         plan, progress = self.plan, self.plan.progress
         progress.step += 1
+        after = getattr(module.objective, "after_step", None)
+        if after is not None:
+            after(module.encoder, step=progress.step, total_steps=plan.total_steps)
         for name, value in module.values.items():
             old = self._sums.get(name)
             new = value.to("cpu", torch.float64)

@@ -7,8 +7,9 @@ import torch
 from torch import nn
 
 from erlangen._registry import unknown_name
+from erlangen.train.lars import LARS
 
-OPTIMIZERS = ("adam", "adamw", "sgd")
+OPTIMIZERS = ("adam", "adamw", "lars", "sgd")
 SCHEDULES = ("constant", "cosine", "linear")
 
 
@@ -16,7 +17,7 @@ def build_optimizer(
     name: str, parameters: Iterable[nn.Parameter], *, lr: float, weight_decay: float
 ) -> torch.optim.Optimizer:
     """The optimizer `name`; weight decay falls on matrices and filters, not on biases and norms."""
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}
+    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "lars": LARS, "sgd": torch.optim.SGD}
     if name not in kinds:
         raise unknown_name("optimizer", name, list(kinds))
     trainable = [p for p in parameters if p.requires_grad]
