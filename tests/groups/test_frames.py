@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from erlangen.groups import frames
+from erlangen.groups.frames.principal import homogeneous
 from erlangen.groups.symmetry import Symmetry
 from erlangen.nn.symmetrize import symmetrize
 from erlangen.testing import check
@@ -37,12 +38,12 @@ def test_pca_frame_is_equivariant_as_a_set(seed: int, reflections: bool) -> None
     generator = torch.Generator().manual_seed(seed)
     x = torch.randn(7, 3, generator=generator, dtype=torch.float64)
     g, shift = rotation(generator, proper=not reflections), torch.randn(3, generator=generator, dtype=torch.float64)
-    one, centre = frames.pca_frame(x, center=True, reflections=reflections)
-    two, moved_centre = frames.pca_frame(x @ g.mT + shift, center=True, reflections=reflections)
-    assert len(one) == (8 if reflections else 4)
-    assert torch.allclose(moved_centre, g @ centre + shift)
-    nearest = torch.cdist((g @ one).flatten(1), two.flatten(1)).min(1).values
-    assert float(nearest.max()) < 1e-8
+    frame = frames.PCAFrame("E(3)" if reflections else "SE(3)")
+    one, two = frame(x).elements, frame(x @ g.mT + shift).elements
+    assert len(one) == frame.size == (8 if reflections else 4)
+    assert torch.allclose(two[:, :3, 3], g @ x.mean(0) + shift)
+    moved = homogeneous(g, shift) @ one
+    assert float(torch.cdist(moved.flatten(1), two.flatten(1)).min(1).values.max()) < 1e-10
     if not reflections:
         assert torch.allclose(torch.linalg.det(two), torch.ones(4, dtype=torch.float64))
 

@@ -46,6 +46,8 @@ _PUBLIC = {
     "perm_basis_apply": f"{_HERE}.permutations.contraction:perm_basis_apply",
     "perm_hom_basis": f"{_HERE}.permutations.basis:perm_hom_basis",
     "parse": f"{_HERE}.names:parse",
+    "frames": f"{_HERE}.frames",
+    "classical_mds": f"{_HERE}.frames.classical_mds:classical_mds",
     "actions": f"{_HERE}.actions",
     "symmetry": f"{_HERE}.symmetry",
     "Symmetry": f"{_HERE}.symmetry:Symmetry",

@@ -6,6 +6,7 @@ from erlangen._registry import encoders, modules
 
 SHIPPED = (
     "erlangen.nn.mlp",
+    "erlangen.nn.symmetrize",
     "erlangen.nn.images.plain_cnn",
     "erlangen.nn.images.group_cnn",
     "erlangen.nn.images.group_conv",
@@ -13,6 +14,7 @@ SHIPPED = (
     "erlangen.nn.images.blur_pool",
     "erlangen.nn.graphs.equivariant_linear",
     "erlangen.nn.graphs.tensorized_gnn",
+    "erlangen.nn.graphs.polynomial_family",
 )
 for _name in SHIPPED:
     importlib.import_module(_name)

@@ -4,178 +4,258 @@ from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_map, tree_unflatten
 
-from erlangen._registry import unknown_name
-from erlangen.groups import frames
+from erlangen._registry import modules, unknown_name
+from erlangen.groups.actions import Function, Graph, Image, PerLeaf, Permute, Sequence
+from erlangen.groups.elements import map_elem
+from erlangen.groups.frames.base import ON_DEGENERATE, Frame, FrameBatch, OnDegenerate, choice
+from erlangen.groups.frames.reynolds import MAX_ORDER
+from erlangen.groups.frames.stochastic import draw
 from erlangen.groups.symmetry import Symmetry
+from erlangen.nn import frame_source
+from erlangen.nn.frame_choice import Found, How, Options, family, find_frame
+from erlangen.nn.symmetrize_cases import cases
 
-How = Literal["frame", "average", "canonical"]
-MAX_ORDER = 1024
+Mode = Literal["mean", "sample"]
 
 
 class Symmetrized(nn.Module):
-    """`x -> 1/|F(x)| Σ_{g in F(x)} g·f(g⁻¹·x)`, exactly symmetric for any `f`.
+    """`x -> Σ_{g in F(x)} w_g g·f(g⁻¹·x)`, exactly symmetric for any `f`.
 
-    The frame is the whole group for finite groups (Reynolds), principal axes with all their signs for SO(n), O(n),
-    SE(n) and E(n), and the sorting permutation for S(n); products take one frame after the other. Averaging costs
-    |F| passes of the backbone, `canonical` one. Frame Averaging (Puny et al., 2022, arXiv 2110.03336); the released
-    code detaches the axes, which makes input gradients wrong: here they are differentiated unless
-    `differentiable=False`.
+    The frame is the whole group for finite groups (Reynolds), principal axes with all their signs for SO(n), O(n), SE(n)
+    and E(n), the sorting permutations for S(n), of rows or of the nodes of an adjacency matrix; products take one frame
+    after the other. Averaging costs |F| passes of the backbone, in one call on a batch of |F|·B samples; `canonical` and
+    `mode="sample"` cost one. Frame Averaging (Puny et al., 2022, arXiv 2110.03336); the released code detaches the
+    axes, which makes input gradients wrong: here they are differentiated unless `differentiable=False`.
+
+    Stacking needs every tensor argument to start with the same batch axis, and a backbone that treats samples apart; what
+    is shared over a batch (statistics of BatchNorm in train mode, dropout masks) sees |F|·B samples. Inputs of one
+    sample, arguments that are not tensors with a batch axis (`edge_index`, PyG's `Data`) and user-written actions go
+    through a loop over the frame, one call of the backbone an element.
+
+    Group elements and moved points are computed in float64 and rounded once to the precision of the input, so that clouds
+    far from the origin lose nothing.
 
     Raises ValueError where the axes of an input are not defined (collinear or symmetric clouds) and for NaN.
     """
 
-    def __init__(self, module: nn.Module, symmetry: Symmetry, *, how: str, differentiable: bool) -> None:
+    def __init__(
+        self,
+        module: nn.Module,
+        symmetry: Symmetry,
+        *,
+        how: How = "frame",
+        frame: Frame | None = None,
+        mode: Mode = "mean",
+        on_degenerate: OnDegenerate = "raise",
+        differentiable: bool = True,
+        generator: torch.Generator | None = None,
+    ) -> None:
         super().__init__()
         self.module = module
         self.symmetry = symmetry
-        self.how = how
-        self.differentiable = differentiable
+        self.mode = mode
+        self.options = Options(how, frame, on_degenerate, differentiable, generator)
 
     @property
     def symmetries(self) -> list[Symmetry]:
         return [self.symmetry]
 
-    def forward(self, *args: Any) -> Any:
+    @property
+    def how(self) -> How:
+        return self.options.how
+
+    def frame(self, *args: Any) -> FrameBatch:
+        """The weighted elements that the model is averaged over at these arguments, `[*B, F, *E]` (finite `[F, *E]`)."""
+        return self._find(self.symmetry.resolved(args), args).frame
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The backbone's output, symmetric; keyword arguments go to the backbone unmoved."""
         symmetry = self.symmetry.resolved(args)
-        elements = self.frame(symmetry, args)
-        total: Any = None
-        count = frames.frame_size(elements)
-        for i in range(count):
-            g = frames.pick(elements, i)
-            out = self.module(*symmetry.act_input(symmetry.group.inverse(g), args))
-            moved = symmetry.act_output(g, out)
-            total = moved if total is None else _add(total, moved)
-        return tree_map(lambda t: t / count if isinstance(t, Tensor) else t, total)
+        found = self._find(symmetry, args)
+        if self.mode == "sample":
+            found = _sampled(found, args, self.options.generator)
+        leaves = [t for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)]
+        batch = frame_source.shared_batch(frame_source.leaves(symmetry, args), leaves)
+        lead = found.frame.weights.shape[:-1]
+        if batch is not None and (found.shared or lead[:1] == (batch,)):
+            out = _stacked(self.module, symmetry, found, args, kwargs, batch)
+            if out is not None:
+                return out[0]
+        return _looped(self.module, symmetry, found, args, kwargs)
 
-    def frame(self, symmetry: Symmetry, args: tuple[Any, ...]) -> Any:
-        """The elements `[F, *E]` (per sample `[F, B, *E]`) that the model is averaged over."""
-        source, as_arguments = _source(symmetry, args), args
-        elements = self._frame(symmetry.group, source, symmetry, as_arguments)
-        if self.differentiable:
-            return elements
-        return tree_map(lambda t: t.detach() if isinstance(t, Tensor) else t, elements)
-
-    def _frame(self, group: Any, x: Tensor, symmetry: Symmetry, args: tuple[Any, ...]) -> Any:
-        factors = getattr(group, "factors", None)
-        if factors is not None:
-            return self._product_frame(factors, x)
-        kind = family(group)
-        if kind == "finite":
-            return _finite_frame(group, symmetry, args, one=self.how == "canonical")
-        if kind == "sort":
-            if self.how == "average":
-                return group.elements()
-            return frames.sort_frame(x).unsqueeze(0)
-        return _pose_frame(group, x, one=self.how == "canonical")
-
-    def _product_frame(self, factors: tuple[Any, ...], x: Tensor) -> Any:
-        """Poses first, then the order of the rows in each pose."""
-        poses = [f for f in factors if family(f) == "pose"]
-        sorts = [f for f in factors if family(f) == "sort"]
-        if len(poses) != 1 or len(poses) + len(sorts) != len(factors):
-            raise ValueError(
-                "group: frames for products know one of SO(n), O(n), SE(n), E(n) together with S(n); "
-                "symmetrize the factors one after the other instead"
-            )
-        pose = _pose_frame(poses[0], x, one=self.how == "canonical")
-        ordered = []
-        for i in range(len(pose)):
-            matrix = pose[i]
-            n = x.shape[-1]
-            shift = matrix[..., :n, n] if matrix.shape[-1] == n + 1 else torch.zeros_like(matrix[..., 0])
-            ordered.append(frames.sort_frame((x - shift.unsqueeze(-2)) @ matrix[..., :n, :n]))
-        order = torch.stack(ordered)
-        return tuple(pose if family(f) == "pose" else order for f in factors)
+    def _find(self, symmetry: Symmetry, args: tuple[Any, ...]) -> Found:
+        found = find_frame(symmetry, args, self.options)
+        return found if self.options.differentiable else Found(found.frame.detach(), found.shared)
 
     def extra_repr(self) -> str:
-        return f"{self.symmetry}, how={self.how!r}"
+        return f"{self.symmetry}, how={self.how!r}, mode={self.mode!r}"
 
 
 def symmetrize(
-    module: nn.Module, symmetry: Symmetry, how: str = "frame", *, differentiable: bool = True
+    module: nn.Module,
+    symmetry: Symmetry,
+    how: str = "frame",
+    *,
+    frame: Frame | None = None,
+    mode: Mode = "mean",
+    on_degenerate: OnDegenerate = "raise",
+    differentiable: bool = True,
+    generator: torch.Generator | None = None,
 ) -> Symmetrized:
     """A model with exactly the given symmetry, from any backbone that takes the same inputs.
 
     Args:
-        module: the backbone; called with moved inputs of the same shapes.
+        module: the backbone; called with moved inputs of the same shapes (and |F| times as many samples).
         symmetry: what the result shall respect.
         how: "frame" (exact, |frame| passes), "average" (finite groups), "canonical" (one pass; exact where the
             canonical pose is unique).
+        frame: a `Frame` of the group to use instead of the usual one, e.g. `WeightedFrame("SO(3)")` for continuity.
+        mode: "mean" over the frame, or "sample": one random element a sample and call, unbiased. The attribute `mode`
+            can be changed later: train with "sample", evaluate with "mean".
+        on_degenerate: where principal axes are not defined, "raise", "weighted" (a weighted frame, exact) or "perturb"
+            (a random frame, exact in expectation); equal rows and symmetric graphs with too many orders "raise"
+            unless this is "perturb".
         differentiable: let gradients flow through the frame (right forces) rather than treating it as constant.
+        generator: for what is random.
 
     Raises:
-        ValueError: an unknown `how`, or a group without such a frame.
+        ValueError: an unknown word, or a group without such a frame.
     """
     if how not in get_args(How):
         raise unknown_name("how", how, list(get_args(How)))
+    choice("mode", mode, get_args(Mode))
+    choice("on_degenerate", on_degenerate, ON_DEGENERATE)
     if symmetry.is_user_written:
         raise ValueError("symmetry: a frame needs a group object; user-written transformations can only be checked")
-    for factor in getattr(symmetry.group, "factors", None) or (symmetry.group,):
-        kind = family(factor)
-        if kind is None:
-            raise ValueError(
-                f"group: no frame is known for {factor}; finite groups, SO(n), O(n), SE(n), E(n) and S(n) have one"
-            )
-        if how == "average" and kind == "pose":
-            raise ValueError(f"how: 'average' needs a finite group and {factor} is not; use 'frame'")
-        order = getattr(factor, "order", None) if getattr(factor, "n", 1) is not None else None
-        if how == "average" and order is not None and order > MAX_ORDER:
-            raise ValueError(f"how: 'average' over {order} elements of {factor} is too many; use 'frame'")
-    return Symmetrized(module, symmetry, how=how, differentiable=differentiable)
+    if frame is not None and how != "frame":
+        raise ValueError(f"how: {how!r} with a frame given; only 'frame' uses one")
+    for factor in () if frame is not None else getattr(symmetry.group, "factors", None) or (symmetry.group,):
+        _check_factor(factor, how, on_degenerate)
+    return Symmetrized(
+        module,
+        symmetry,
+        how=how,  # type: ignore[arg-type]
+        frame=frame,
+        mode=mode,
+        on_degenerate=on_degenerate,
+        differentiable=differentiable,
+        generator=generator,
+    )
 
 
-def family(group: Any) -> Literal["finite", "sort", "pose"] | None:
-    """Which kind of frame a group has."""
-    name = str(group.name if hasattr(group, "name") else group).partition("(")[0].strip()
-    if type(group).__name__ == "Symmetric":
-        return "sort"
-    if name in ("SO", "O", "SE", "E"):
-        return "pose"
-    return "finite" if getattr(group, "order", None) is not None else None
+def _check_factor(factor: Any, how: str, on_degenerate: str) -> None:
+    kind = family(factor)
+    if kind is None:
+        raise ValueError(
+            f"group: no frame is known for {factor}; finite groups, SO(n), O(n), SE(n), E(n) and S(n) have one"
+        )
+    if how == "average" and kind == "pose":
+        raise ValueError(f"how: 'average' needs a finite group and {factor} is not; use 'frame'")
+    if how == "canonical" and kind == "pose" and on_degenerate == "weighted":
+        raise ValueError("on_degenerate: 'weighted' frames have many elements and 'canonical' takes one; use 'frame'")
+    order = getattr(factor, "order", None) if getattr(factor, "n", 1) is not None else None
+    if (how == "average" or kind == "finite") and order is not None and order > MAX_ORDER:
+        raise ValueError(f"how: {how!r} over {order} elements of {factor} is too many; use a smaller group or frame")
 
 
-def _pose_frame(group: Any, x: Tensor, *, one: bool) -> Tensor:
-    name = str(group.name).partition("(")[0].strip()
-    build = frames.canonical_axes if one else frames.pca_frame
-    affine = name in ("SE", "E")
-    rotation, centre = build(x, center=affine, reflections=name in ("O", "E"))
-    return (frames.homogeneous(rotation, centre) if affine else rotation).to(x.dtype)
+def _sampled(found: Found, args: tuple[Any, ...], generator: torch.Generator | None) -> Found:
+    """One element a sample; one for all samples where the frame is a list without a batch and the arguments have none."""
+    frame = found.frame
+    first = next((t for t in tree_leaves(args) if isinstance(t, Tensor)), None)
+    if found.shared and first is not None and first.ndim:
+        batch = first.shape[0]
+        spread = map_elem(lambda e: e.expand(batch, *e.shape), frame.elements)
+        one_each = draw(FrameBatch(spread, frame.weights.expand(batch, -1)), 1, generator)
+        return Found(one_each, shared=False)
+    return Found(draw(frame, 1, generator), found.shared)
 
 
-def _finite_frame(group: Any, symmetry: Symmetry, args: tuple[Any, ...], *, one: bool) -> Any:
-    elements = group.elements()
-    if not one:
-        return elements
-    keys = []
-    for i in range(frames.frame_size(elements)):
-        moved = symmetry.act_input(group.inverse(frames.pick(elements, i)), args)
-        flat = torch.cat([t.detach().double().reshape(-1) for t in moved if isinstance(t, Tensor)])
-        weight = torch.sin(torch.arange(1, len(flat) + 1, dtype=torch.float64, device=flat.device) ** 2)
-        keys.append(float(flat @ weight))
-    best = max(range(len(keys)), key=keys.__getitem__)
-    return tree_map(lambda t: t[best : best + 1], elements)
+def _stacked(
+    module: nn.Module, symmetry: Symmetry, found: Found, args: Any, kwargs: Any, batch: int
+) -> tuple[Any] | None:
+    """One call of the backbone on all elements of the frame; None where its output has no batch axis to unfold."""
+    elements, size = found.elements, found.frame.size
+    moved = _moved_input(symmetry, elements, args, lift=True)
+
+    def fold(t: Any, like: Any) -> Any:
+        if not isinstance(t, Tensor) or not isinstance(like, Tensor) or not like.ndim:
+            return t
+        return t.expand(size, *t.shape[1:]).reshape(size * batch, *like.shape[1:])
+
+    folded = tree_map(fold, moved, args)
+    extra = tree_map(lambda t: t.repeat(size, *[1] * (t.ndim - 1)) if isinstance(t, Tensor) and t.ndim else t, kwargs)
+    out = module(*folded, **extra)
+    flat, spec = tree_flatten(out)
+    if any(isinstance(t, Tensor) and (not t.ndim or t.shape[0] != size * batch) for t in flat):
+        return None
+    if any(not isinstance(t, Tensor) and hasattr(t, "num_nodes") for t in flat):
+        return None
+    apart = tree_unflatten([t.unflatten(0, (size, batch)) if isinstance(t, Tensor) else t for t in flat], spec)
+    turned = _moved_output(symmetry, elements, apart)
+    return (tree_map(lambda t: _weighted_sum(t, found.weights) if isinstance(t, Tensor) else t, turned),)
 
 
-def _source(symmetry: Symmetry, args: tuple[Any, ...]) -> Tensor:
-    """The argument that the frame is read from: the first points, else the first vectors or rows, else the first."""
-    kinds = symmetry.input_type if symmetry.takes_many else (symmetry.input_type,)
-    for wanted in ("points", "vectors", "rows", "scalars"):
-        for kind, value in zip(kinds, args, strict=False):
-            if kind == wanted:
-                return value
-    first = args[0]
-    if not isinstance(first, Tensor):
-        raise ValueError(f"inputs: a frame is read from a tensor, got {type(first).__name__}; give the points first")
-    return first
+def _looped(module: nn.Module, symmetry: Symmetry, found: Found, args: Any, kwargs: Any) -> Any:
+    """One call of the backbone an element."""
+    total: Any = None
+    elements, weights = found.elements, found.weights
+    for i in range(found.frame.size):
+        g = map_elem(lambda e, i=i: e[i], elements)  # type: ignore[misc]
+        out = module(*_moved_input(symmetry, g, args, lift=False), **kwargs)
+        turned = _moved_output(symmetry, g, out)
+        part = tree_map(
+            lambda t, i=i: _weighted_sum(t[None], weights[i : i + 1]) if isinstance(t, Tensor) else t, turned
+        )  # type: ignore[misc]
+        total = part if total is None else tree_map(lambda a, b: a + b if isinstance(a, Tensor) else a, total, part)
+    return total
 
 
-def _add(left: Any, right: Any) -> Any:
-    if isinstance(left, Tensor):
-        return left + right
-    if isinstance(left, dict):
-        return {k: _add(left[k], right[k]) for k in left}
-    if isinstance(left, (tuple, list)):
-        return type(left)(_add(a, b) for a, b in zip(left, right, strict=True))
-    return left
+def _weighted_sum(t: Tensor, weights: Tensor) -> Tensor:
+    """`Σ_F w t` for `[F, *B, ...]` and weights `[F, *B]` (weights of one sample reach every axis)."""
+    if not t.is_floating_point() and not t.is_complex():
+        t = t.to(torch.get_default_dtype())
+    if weights.ndim > t.ndim or t.shape[1 : weights.ndim] != weights.shape[1:]:
+        raise ValueError(
+            f"module: an output of shape {tuple(t.shape[1:])} does not start with the batch {tuple(weights.shape[1:])} "
+            "of the inputs, so that samples with frames of their own cannot be weighted"
+        )
+    return (t * weights.to(t).reshape(*weights.shape, *[1] * (t.ndim - weights.ndim))).sum(0)
+
+
+def _moved_input(symmetry: Symmetry, g: Any, args: Any, *, lift: bool) -> Any:
+    """`g⁻¹·args` in float64, rounded back; `lift` puts the axis of the frame in front of every tensor."""
+    precise = _in_double(symmetry.input_action)
+
+    def prepare(t: Any) -> Any:
+        if not isinstance(t, Tensor):
+            return t
+        t = t.double() if precise and t.is_floating_point() else t
+        return t[None] if lift and t.ndim else t
+
+    moved = symmetry.act_input(symmetry.group.inverse(g), tree_map(prepare, args))
+    if not precise:
+        return moved
+    return tree_map(lambda t, like: t.to(like.dtype) if isinstance(t, Tensor) else t, moved, args)
+
+
+def _moved_output(symmetry: Symmetry, g: Any, out: Any) -> Any:
+    action = symmetry.output_action
+    if getattr(action, "is_trivial", False) or not _in_double(action):
+        return symmetry.act_output(g, out)
+    wide = tree_map(lambda t: t.double() if isinstance(t, Tensor) and t.is_floating_point() else t, out)
+    moved = symmetry.act_output(g, wide)
+    return tree_map(lambda t, like: t.to(like.dtype) if isinstance(t, Tensor) else t, moved, out)
+
+
+def _in_double(action: Any) -> bool:
+    """Whether elements are matrices of floating-point numbers, and no user-written function or graph is involved."""
+    if isinstance(action, PerLeaf):
+        return all(_in_double(leaf) for leaf in action.leaves)
+    return not isinstance(action, (Function, Graph, Image, Permute, Sequence))
+
+
+modules.register(
+    "symmetrized", summary="Any backbone made exactly symmetric by a frame", paper="arXiv:2110.03336", cases=cases
+)(symmetrize)
