@@ -6,6 +6,11 @@ _HERE = "erlangen.nn.graphs"
 _PUBLIC = {
     "EquivariantLinear": f"{_HERE}.equivariant_linear:EquivariantLinear",
     "TensorizedGNN": f"{_HERE}.tensorized_gnn:TensorizedGNN",
+    "Multigraph": "erlangen.groups.multigraphs:Multigraph",
+    "multigraphs": "erlangen.groups.multigraphs:multigraphs",
+    "equivariant_polynomial": f"{_HERE}.single_polynomial:equivariant_polynomial",
+    "polynomial_features": f"{_HERE}.polynomial_family:polynomial_features",
+    "PolynomialFeatures": f"{_HERE}.polynomial_family:PolynomialFeatures",
 }
 __all__ = sorted(_PUBLIC)
 
