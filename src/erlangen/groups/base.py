@@ -194,6 +194,16 @@ class Group(ABC, Generic[Element]):
 
         return RegularRep(self)
 
+    def adjoint(self) -> Any:
+        """The action of a Lie group on its own algebra by conjugation."""
+        from erlangen.groups.tensor_powers import AdjointRep
+
+        return AdjointRep(self)
+
+    def adjoint_matrix(self, g: Element) -> Tensor:
+        """v -> vee(g hat(v) g^-1), `[*B, dim, dim]`."""
+        raise ValueError(f"group: {self.name} has no Lie algebra in coordinates")
+
     def irrep(self, *label: Any) -> Any:
         """One real irreducible representation by its label (see `erlangen.groups.irreps.irrep`)."""
         from erlangen.groups.irreps import irrep
@@ -207,6 +217,12 @@ class Group(ABC, Generic[Element]):
         return irreps(self, max_label)
 
     # --- structure ------------------------------------------------------------------------------------------------
+
+    def subgroup(self, descriptor: "str | Group") -> Any:
+        """The inclusion of a subgroup as a `Homomorphism`: "C4", "SO(3)", or about an axis of R^3 "SO(2)_z"."""
+        from erlangen.groups.homomorphism import subgroup
+
+        return subgroup(self, descriptor)
 
     def __mul__(self, other: "Group") -> "Group":
         from erlangen.groups.product import Product
@@ -267,6 +283,20 @@ class FiniteGroup(Group[Element]):
                     break
                 reached = fresh
         return [self.element(i) for i in chosen]
+
+    @property
+    def classes(self) -> Tensor:
+        """The conjugacy class of every element of `elements()`, int64 `[order]`; 0 is the identity's."""
+        from erlangen.groups.characters import conjugacy_classes
+
+        return conjugacy_classes(self)
+
+    @property
+    def character_table(self) -> Tensor:
+        """The complex irreducible characters on the classes, complex128 `[classes, classes]`, the trivial one first."""
+        from erlangen.groups.characters import character_table
+
+        return character_table(self)
 
     def element(self, index: int | Tensor) -> Element:
         """The elements at these places of `elements()`."""

@@ -67,6 +67,9 @@ class Cyclic(FiniteGroup[Tensor]):
     def index(self, g: Tensor) -> Tensor:
         return g % self.n
 
+    def discrete_generators(self) -> list[Tensor]:
+        return [torch.tensor(1)] if self.n > 1 else []
+
     def matrix(self, g: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         return turns(g, self.n, dtype)
 
@@ -139,6 +142,10 @@ class Dihedral(FiniteGroup[Flipped]):
 
     def index(self, g: Flipped) -> Tensor:
         return g[0] % self.n + self.n * (g[1] % 2)
+
+    def discrete_generators(self) -> list[Flipped]:
+        zero, one = torch.tensor(0), torch.tensor(1)
+        return [(one, zero), (zero, one)] if self.n > 1 else [(zero, one)]
 
     def matrix(self, g: Flipped, dtype: torch.dtype | None = None) -> Tensor:
         rot, flip = g
@@ -248,6 +255,14 @@ class Symmetric(FiniteGroup[Tensor]):
         smaller_later = (g[..., None, :] < g[..., :, None]).triu(1).sum(-1)
         weights = torch.tensor([math.factorial(self.size - 1 - i) for i in range(self.size)], device=g.device)
         return (smaller_later * weights).sum(-1)
+
+    def discrete_generators(self) -> list[Tensor]:
+        """A transposition and the cycle through everything."""
+        n = self.size
+        swap, cycle = torch.arange(n), torch.roll(torch.arange(n), -1)
+        if n > 1:
+            swap[0], swap[1] = 1, 0
+        return [swap, cycle][: min(n - 1, 2)]
 
     def matrix(self, g: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         one_hot = torch.nn.functional.one_hot(g, self.size).to(dtype or torch.get_default_dtype())

@@ -8,12 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from erlangen.groups.base import Group
+from erlangen.groups.base import FiniteGroup, Group
 from erlangen.groups.elements import Elem, block_diagonal
 from erlangen.groups.finite import Cyclic, Dihedral, Symmetric
+from erlangen.groups.finite_irreps import real_irreps, young_irrep
 from erlangen.groups.harmonics import wigner_D_all
+from erlangen.groups.linear import helmert
 from erlangen.groups.orthogonal import SO, O
 from erlangen.groups.representations import FunctionRep, Rep, SignRep, TrivialRep
+from erlangen.groups.unitary import SU
 
 
 @dataclass(frozen=True)
@@ -88,12 +91,14 @@ def _parse(text: str) -> Iterator[MulIr]:
         yield MulIr(int(match[1] or 1), degree, parity)
 
 
-def irrep(group: Group, *label: int | str) -> Rep:
-    """One real irreducible representation.
+def irrep(group: Group, *label: Any) -> Rep:
+    """One irreducible representation, real but for SU(2).
 
     Labels: C_n and SO(2): frequency k (0 trivial; for C_n, k = n / 2 is the sign; else the plane turned k times);
     D_n and O(2): (j, k) with j = 1 for the version where flips change sign of a one-dimensional one, or k alone;
-    SO(3): degree l; O(3): (l, "e" or "o"); S_n: "trivial", "sign", "standard" (dimension n - 1).
+    SO(3): degree l; O(3): (l, "e" or "o"); S_n: "trivial", "sign", "standard" (dimension n - 1), or a partition such as
+    (3, 1) for n <= 6; SU(2): spin 0, 1/2, 1, ... (complex); the solids: "A1", "E", "T1" and so on; other finite groups:
+    the number in the list `irreps(group)`.
 
     Raises:
         ValueError: no such irrep; the message gives the labels.
@@ -102,7 +107,11 @@ def irrep(group: Group, *label: int | str) -> Rep:
         return _symmetric_irrep(group, label)
     if isinstance(group, SO) and group.n == 3:
         return _spherical_irrep(group, label)
+    if isinstance(group, SU) and group.n == 2:
+        return SpinRep(group, *label)
     planar = isinstance(group, (Cyclic, Dihedral)) or (isinstance(group, SO) and group.n == 2)
+    if isinstance(group, FiniteGroup) and not planar:
+        return _listed_irrep(group, label)
     if not planar or not label or not all(isinstance(k, int) for k in label):
         raise ValueError(f"label: no irrep {label} of {group} is built; see the docstring of irrep for the labels")
     flips = isinstance(group, (Dihedral, O))
@@ -111,25 +120,74 @@ def irrep(group: Group, *label: int | str) -> Rep:
 
 
 def irreps(group: Group, max_label: int | None = None) -> Iterator[Rep]:
-    """The real irreps of C_n and D_n (all of them), and those up to frequency or degree `max_label` of SO(2), O(2),
-    SO(3) and O(3)."""
+    """The real irreps of a finite group (all of them), and those up to frequency or degree `max_label` of SO(2), O(2),
+    SO(3) and O(3); for SU(2) the complex ones of spin up to `max_label` / 2."""
     if isinstance(group, (Cyclic, Dihedral)):
         top, ends = group.n // 2, {0} | ({group.n // 2} if group.n % 2 == 0 else set())
-    elif isinstance(group, SO) and group.n in (2, 3):
+    elif isinstance(group, FiniteGroup):
+        yield from real_irreps(group)
+        return
+    elif (isinstance(group, SO) and group.n in (2, 3)) or (isinstance(group, SU) and group.n == 2):
         if max_label is None:
             raise ValueError(f"max_label: {group} has infinitely many irreps; say up to which label")
         top, ends = max_label, {0}
     else:
-        raise ValueError(f"group: the list of irreps of {group} is not built; C_n, D_n, SO(2), O(2), SO(3), O(3) are")
+        raise ValueError(
+            f"group: the list of irreps of {group} is not built; finite groups, SO(2), O(2), SO(3), O(3), SU(2) are"
+        )
     for k in range(top + 1):
-        if isinstance(group, SO) and group.n == 3:
-            labels: list[tuple[int | str, ...]] = [(k, "e"), (k, "o")] if isinstance(group, O) else [(k,)]
+        if isinstance(group, SU):
+            labels: list[tuple[Any, ...]] = [(k / 2,)]
+        elif isinstance(group, SO) and group.n == 3:
+            labels = [(k, "e"), (k, "o")] if isinstance(group, O) else [(k,)]
         elif isinstance(group, (Dihedral, O)):
             labels = [(0, k), (1, k)] if k in ends else [(0, k)]
         else:
             labels = [(k,)]
         for label in labels:
             yield irrep(group, *label)
+
+
+class SpinRep(Rep):
+    """Spin j of SU(2) on C^{2j+1}, unitary: the symmetric power Sym^{2j} of the defining representation.
+
+    D^j comes from D^{j - 1/2} by the isometry into its product with spin 1/2: a polynomial in the entries of g.
+    """
+
+    is_complex = True
+
+    def __init__(self, group: SU, spin: float | int = -1) -> None:
+        if not isinstance(spin, (int, float)) or spin < 0 or (2 * spin) != round(2 * spin):
+            raise ValueError(f"label: irreps of {group} are spins 0, 1/2, 1, 3/2, ..., given {spin}")
+        self.group = group
+        self.spin = float(spin)
+        self.dim = round(2 * spin) + 1
+        self.is_trivial = self.dim == 1
+
+    def matrix(self, g: Elem, dtype: torch.dtype | None = None) -> Tensor:
+        base = self.group.matrix(g, dtype)
+        out = torch.ones_like(base[..., :1, :1])
+        for k in range(1, self.dim):
+            m = torch.arange(k + 1, dtype=torch.float64)
+            up, down = ((k - m) / k).sqrt(), (m / k).sqrt()
+            isometry = torch.zeros(2, k, k + 1, dtype=torch.float64)
+            isometry[0, torch.arange(k), torch.arange(k)] = up[:k]
+            isometry[1, torch.arange(k), torch.arange(1, k + 1)] = down[1:]
+            c = isometry.to(base)
+            out = torch.einsum("iam,...ij,...ab,jbn->...mn", c, base, out, c)
+        return out
+
+    def __repr__(self) -> str:
+        return f"spin {self.spin:g}"
+
+
+def _listed_irrep(group: FiniteGroup[Any], label: tuple[Any, ...]) -> Rep:
+    found = list(real_irreps(group))
+    names = [repr(r)[6:-1] for r in found]
+    wanted = str(label[0]) if len(label) == 1 else str(label)
+    if wanted not in names:
+        raise ValueError(f"label: irreps of {group} are {', '.join(names)}, given {wanted}")
+    return found[names.index(wanted)]
 
 
 def _planar_irrep(group: Group, j: int, k: int, flips: bool) -> Rep:
@@ -167,24 +225,24 @@ def _spherical_irrep(group: SO, label: tuple[int | str, ...]) -> Rep:
     return Irreps(f"1x{label[0]}{parity}", group)
 
 
-def _symmetric_irrep(group: Symmetric, label: tuple[int | str, ...]) -> Rep:
+def _symmetric_irrep(group: Symmetric, label: tuple[Any, ...]) -> Rep:
     kind = label[0] if label else None
     if kind == "trivial":
         return TrivialRep(group)
     if kind == "sign":
         return SignRep(group)
+    partition = kind if isinstance(kind, (tuple, list)) else (label if label and isinstance(kind, int) else None)
+    if partition is not None:
+        return young_irrep(group, tuple(int(p) for p in partition))
     if kind != "standard" or group.size < 2:
-        raise ValueError(f"label: irreps of {group} are 'trivial', 'sign' and 'standard', given {label}")
-    n = group.size
-    # Orthonormal rows that span the vectors of sum zero (Helmert's matrix).
-    basis = torch.zeros(n - 1, n, dtype=torch.float64)
-    for i in range(1, n):
-        basis[i - 1, :i] = 1.0
-        basis[i - 1, i] = -float(i)
-    basis = basis / basis.norm(dim=-1, keepdim=True)
+        raise ValueError(
+            f"label: irreps of {group} are 'trivial', 'sign', 'standard' and, for n <= 6, partitions such as (3, 1), "
+            f"given {label}"
+        )
+    basis = helmert(group.size)
 
     def on_sum_zero(g: Any, dtype: torch.dtype | None) -> Tensor:
         q = basis.to(g.device)
         return (q @ group.matrix(g, torch.float64) @ q.mT).to(dtype or torch.get_default_dtype())
 
-    return FunctionRep(group, n - 1, on_sum_zero, name="irrep(standard)")
+    return FunctionRep(group, group.size - 1, on_sum_zero, name="irrep(standard)")

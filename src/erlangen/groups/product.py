@@ -80,6 +80,21 @@ class Product(Group[Tuple]):
         terms = [f.log_prob(a, radius=radius) for f, a in zip(self.factors, g, strict=True)]
         return torch.stack(torch.broadcast_tensors(*terms)).sum(0)
 
+    def exp(self, v: Tensor) -> Tuple:
+        """Coordinates of the factors one after the other."""
+        if v.shape[-1] != self.dim:
+            raise ValueError(f"v: {self.name} has {self.dim} algebra coordinates, given {v.shape[-1]}")
+        pieces = v.split([f.dim for f in self.factors], -1)
+        return tuple(f.exp(piece) for f, piece in zip(self.factors, pieces, strict=True))
+
+    def adjoint_matrix(self, g: Tuple) -> Tensor:
+        return block_diagonal([f.adjoint_matrix(a) for f, a in zip(self.factors, g, strict=True) if f.dim])
+
+    def discrete_generators(self) -> list[Tuple]:
+        """Those of every factor, with the other factors at the identity."""
+        start = [f.identity(dtype=torch.float64) for f in self.factors]
+        return [(*start[:i], h, *start[i + 1 :]) for i, f in enumerate(self.factors) for h in f.discrete_generators()]
+
     def matrix(self, g: Tuple, dtype: torch.dtype | None = None) -> Tensor:
         return block_diagonal([f.matrix(a, dtype) for f, a in zip(self.factors, g, strict=True)])
 

@@ -12,12 +12,16 @@ from erlangen.groups.elements import Elem, block_diagonal
 
 
 class Rep(ABC):
-    """A real linear representation of `group` on R^dim; immutable."""
+    """A linear representation of `group` on R^dim, or on C^dim where `is_complex`; immutable.
+
+    `is_orthogonal` says that every ρ(g) is orthogonal (unitary where complex).
+    """
 
     group: Group
     dim: int
     is_orthogonal: bool = True
     is_trivial: bool = False
+    is_complex: bool = False
 
     @abstractmethod
     def matrix(self, g: Elem, dtype: torch.dtype | None = None) -> Tensor:
@@ -35,9 +39,9 @@ class Rep(ABC):
 
     def algebra_matrix(self, v: Tensor) -> Tensor:
         """dρ(v), the derivative of t -> ρ(exp(t v)) at 0, `[*B, dim_algebra]` -> `[*B, dim, dim]`."""
-        if not isinstance(self.group, LieGroup):
-            raise ValueError(f"group: {self.group} has no Lie algebra; SO, O, SE, E, T and Scaling do")
         group = self.group
+        if group.dim == 0 or v.shape[-1] != group.dim:
+            raise ValueError(f"v: {group} has {group.dim} Lie algebra coordinates, given {v.shape[-1]}")
 
         def at(t: Tensor) -> Tensor:
             return self.matrix(group.exp(t), v.dtype)
@@ -45,20 +49,72 @@ class Rep(ABC):
         zero = torch.zeros_like(v)
         return torch.func.jvp(at, (zero,), (v,))[1]
 
+    def generators(self) -> tuple[Tensor, Tensor]:
+        """dρ of the basis of the Lie algebra, `[k, dim, dim]`, and ρ of the discrete generators, `[m, dim, dim]`, in
+        float64: what a linear map has to commute with to be equivariant."""
+        field = torch.complex128 if self.is_complex else torch.float64
+        empty = torch.zeros(0, self.dim, self.dim, dtype=field)
+        basis = torch.eye(self.group.dim, dtype=torch.float64)
+        lie = self.algebra_matrix(basis).to(field) if len(basis) else empty
+        found = [self.matrix(h, torch.float64).to(field) for h in self.group.discrete_generators()]
+        return lie, torch.stack(found) if found else empty
+
     def dual(self) -> "Rep":
         """g -> ρ(g⁻¹)ᵀ; an orthogonal representation is its own dual."""
-        return self if self.is_orthogonal else DualRep(self)
+        return self if self.is_orthogonal and not self.is_complex else DualRep(self)
 
-    def restrict(self, subgroup: Group, embed: Callable[[Any], Any] | None = None) -> "Rep":
-        """The same matrices seen by a subgroup; `embed` maps its elements into `self.group`.
+    def sym(self, k: int) -> "Rep":
+        """The symmetric power Sym^k, in an orthonormal basis."""
+        from erlangen.groups.tensor_powers import PowerRep
 
-        Without `embed` the inclusion is looked up by `erlangen.groups.subgroups.inclusion`.
+        return PowerRep(self, k, alternating=False)
+
+    def wedge(self, k: int) -> "Rep":
+        """The exterior power Λ^k, in an orthonormal basis."""
+        from erlangen.groups.tensor_powers import PowerRep
+
+        return PowerRep(self, k, alternating=True)
+
+    def restrict(self, subgroup: Any, embed: Callable[[Any], Any] | None = None) -> "Rep":
+        """The same matrices seen by a subgroup: a `Homomorphism` into `self.group`, or a group.
+
+        For a group, `embed` maps its elements into `self.group`; without it the inclusion is looked up by
+        `erlangen.groups.subgroups.inclusion`.
         """
-        if embed is None:
-            from erlangen.groups.subgroups import inclusion
+        from erlangen.groups.homomorphism import Homomorphism
+        from erlangen.groups.subgroups import inclusion
 
-            embed = inclusion(subgroup, self.group)
-        return RestrictedRep(self, subgroup, embed)
+        if isinstance(subgroup, Homomorphism):
+            if subgroup.target != self.group:
+                raise ValueError(
+                    f"subgroup: {subgroup} ends in {subgroup.target}; the representation is of {self.group}"
+                )
+            return RestrictedRep(self, subgroup.source, subgroup)
+        return RestrictedRep(self, subgroup, inclusion(subgroup, self.group) if embed is None else embed)
+
+    def induce(self, hom: Any) -> "Rep":
+        """The representation of the big group that this one induces along an inclusion of finite index."""
+        from erlangen.groups.induction import InducedRep
+
+        return InducedRep(self, hom)
+
+    def decompose(self) -> Any:
+        """Irreps with multiplicities, and an orthogonal Q with Qᵀ ρ(g) Q block diagonal (see `decompose.decompose`)."""
+        from erlangen.groups.decompose import decompose
+
+        return decompose(self)
+
+    def hom_basis(self, other: "Rep") -> Tensor:
+        """An orthonormal basis of the equivariant linear maps to `other`, `[rank, other.dim, dim]`, float64."""
+        from erlangen.groups.solve import hom_basis
+
+        return hom_basis(self, other)
+
+    def projector(self, other: "Rep") -> Any:
+        """The orthogonal projection of matrices `[other.dim, dim]` on the equivariant ones (see `solve.Projector`)."""
+        from erlangen.groups.solve import projector
+
+        return projector(self, other)
 
     def __add__(self, other: "Rep") -> "Rep":
         return SumRep(self, other)
@@ -74,10 +130,15 @@ class Rep(ABC):
     __rmul__ = __mul__
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Rep) and self.group == other.group and repr(self) == repr(other)
+        return isinstance(other, Rep) and self.group == other.group and self._key == other._key
 
     def __hash__(self) -> int:
-        return hash((self.group, repr(self)))
+        return hash((self.group, self._key))
+
+    @property
+    def _key(self) -> tuple[Any, ...]:
+        """What tells two representations of one group apart."""
+        return (repr(self),)
 
 
 class TrivialRep(Rep):
@@ -90,6 +151,9 @@ class TrivialRep(Rep):
     def matrix(self, g: Elem, dtype: torch.dtype | None = None) -> Tensor:
         return self.group.matrix(g, dtype)[..., :1, :1].abs() * 0 + 1
 
+    def algebra_matrix(self, v: Tensor) -> Tensor:
+        return v.new_zeros(*v.shape[:-1], 1, 1)
+
     def __repr__(self) -> str:
         return "trivial"
 
@@ -101,9 +165,13 @@ class StandardRep(Rep):
         self.group = group
         self.dim = group.matrix_dim
         self.is_orthogonal = group.is_compact
+        self.is_complex = group.element_kind == "complex"
 
     def matrix(self, g: Elem, dtype: torch.dtype | None = None) -> Tensor:
         return self.group.matrix(g, dtype)
+
+    def algebra_matrix(self, v: Tensor) -> Tensor:
+        return self.group.hat(v) if isinstance(self.group, LieGroup) else super().algebra_matrix(v)
 
     def __repr__(self) -> str:
         return "standard"
@@ -170,9 +238,17 @@ class SumRep(Rep):
         self.dim = sum(p.dim for p in self.parts)
         self.is_orthogonal = all(p.is_orthogonal for p in self.parts)
         self.is_trivial = all(p.is_trivial for p in self.parts)
+        self.is_complex = any(p.is_complex for p in self.parts)
 
     def matrix(self, g: Elem, dtype: torch.dtype | None = None) -> Tensor:
-        return block_diagonal([p.matrix(g, dtype) for p in self.parts])
+        return _blocks([p.matrix(g, dtype) for p in self.parts])
+
+    def algebra_matrix(self, v: Tensor) -> Tensor:
+        return _blocks([p.algebra_matrix(v) for p in self.parts])
+
+    @property
+    def _key(self) -> tuple[Any, ...]:
+        return "+", *(p._key for p in self.parts)
 
     def __repr__(self) -> str:
         return " + ".join(map(repr, self.parts))
@@ -188,11 +264,20 @@ class TensorRep(Rep):
         self.dim = left.dim * right.dim
         self.is_orthogonal = left.is_orthogonal and right.is_orthogonal
         self.is_trivial = left.is_trivial and right.is_trivial
+        self.is_complex = left.is_complex or right.is_complex
 
     def matrix(self, g: Elem, dtype: torch.dtype | None = None) -> Tensor:
         a, b = self.left.matrix(g, dtype), self.right.matrix(g, dtype)
-        product = torch.einsum("...ij,...kl->...ikjl", a, b)
-        return product.flatten(-4, -3).flatten(-2, -1)
+        return _kronecker(*_one_field(a, b))
+
+    def algebra_matrix(self, v: Tensor) -> Tensor:
+        a, b = _one_field(self.left.algebra_matrix(v), self.right.algebra_matrix(v))
+        left, right = torch.eye(self.left.dim).to(a), torch.eye(self.right.dim).to(b)
+        return _kronecker(a, right) + _kronecker(left, b)
+
+    @property
+    def _key(self) -> tuple[Any, ...]:
+        return "@", self.left._key, self.right._key
 
     def __repr__(self) -> str:
         return f"({self.left!r} @ {self.right!r})"
@@ -204,9 +289,17 @@ class DualRep(Rep):
         self.group = rep.group
         self.dim = rep.dim
         self.is_orthogonal = rep.is_orthogonal
+        self.is_complex = rep.is_complex
 
     def matrix(self, g: Elem, dtype: torch.dtype | None = None) -> Tensor:
         return self.rep.matrix(self.group.inverse(g), dtype).mT
+
+    def algebra_matrix(self, v: Tensor) -> Tensor:
+        return -self.rep.algebra_matrix(v).mT
+
+    @property
+    def _key(self) -> tuple[Any, ...]:
+        return "dual", self.rep._key
 
     def dual(self) -> Rep:
         return self.rep
@@ -223,12 +316,34 @@ class RestrictedRep(Rep):
         self.dim = rep.dim
         self.is_orthogonal = rep.is_orthogonal
         self.is_trivial = rep.is_trivial
+        self.is_complex = rep.is_complex
 
     def matrix(self, g: Elem, dtype: torch.dtype | None = None) -> Tensor:
         return self.rep.matrix(self.embed(g), dtype)
 
+    @property
+    def _key(self) -> tuple[Any, ...]:
+        way = self.embed.name if hasattr(self.embed, "name") else self.embed
+        return "restricted", self.rep.group.name, self.rep._key, way
+
     def __repr__(self) -> str:
         return f"({self.rep!r} restricted to {self.group})"
+
+
+def _one_field(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
+    kind = torch.promote_types(a.dtype, b.dtype)
+    return a.to(kind), b.to(kind)
+
+
+def _kronecker(a: Tensor, b: Tensor) -> Tensor:
+    return torch.einsum("...ij,...kl->...ikjl", a, b).flatten(-4, -3).flatten(-2, -1)
+
+
+def _blocks(blocks: list[Tensor]) -> Tensor:
+    kind = blocks[0].dtype
+    for b in blocks:
+        kind = torch.promote_types(kind, b.dtype)
+    return block_diagonal([b.to(kind) for b in blocks])
 
 
 def _same_group(reps: tuple[Any, ...]) -> None:
