@@ -1,0 +1,84 @@
+"""One case for every registered objective: what two processes must compute like one.
+
+A case builds encoder and objective in float64, the same at every call and without layers that couple samples (no batch
+norm), and a batch of ten. `test_distributed.py` fails for an objective that has none.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from erlangen import objectives
+from erlangen.data import PairBatch
+
+DIM = 5
+
+
+class FlatLinear(torch.nn.Module):
+    """A linear encoder without batch statistics, so that the loss alone couples the samples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = torch.nn.Linear(16, DIM, dtype=torch.float64)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(self.linear(x.flatten(1)))
+
+
+@dataclass(frozen=True)
+class DistributedCase:
+    """`finish` changes an objective after `setup`; `batch` and `encoder` replace the usual ones."""
+
+    arguments: dict[str, Any]
+    finish: Callable[[Any], None] = lambda objective: None
+    encoder: Callable[[], torch.nn.Module] = FlatLinear
+    batch: Callable[[], PairBatch] | None = None
+
+
+def plain_expander(objective: Any) -> None:
+    objective.expander = torch.nn.Linear(DIM, 12)  # batch norm couples samples by itself: leave it out
+
+
+CASES: dict[str, DistributedCase] = {
+    "cross_entropy": DistributedCase({}),
+    "rotnet": DistributedCase({"group": "C4"}),
+    "vicreg": DistributedCase({"layers": 2, "width": 12}, plain_expander),
+}
+
+
+def whole_batch(name: str) -> PairBatch:
+    made = CASES[name].batch
+    if made is not None:
+        return made()
+    generator = torch.Generator().manual_seed(3)
+    x, x2 = (torch.randn(10, 1, 4, 4, dtype=torch.float64, generator=generator) for _ in range(2))
+    return PairBatch(x, x2, label=torch.randint(3, (10,), generator=generator))
+
+
+def part_of(batch: PairBatch, start: int, stop: int) -> PairBatch:
+    """Some of the samples, every field cut."""
+
+    def cut(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return tuple(cut(v) for v in value)
+        return None if value is None else value[start:stop]
+
+    return PairBatch(*(cut(getattr(batch, field)) for field in ("x", "x2", "g", "label", "index")))
+
+
+def run(name: str, batch: PairBatch) -> tuple[torch.Tensor, torch.Tensor]:
+    """The loss and the gradient of all parameters in one vector."""
+    torch.manual_seed(0)
+    case = CASES[name]
+    encoder, objective = case.encoder(), objectives.build(name, **case.arguments)
+    objective.setup(embedding_dim=DIM, num_classes=3)
+    objective.attach(encoder, batch.x[:2])
+    case.finish(objective)
+    objective.double().train()
+    total = objective(encoder, batch).total
+    total.backward()
+    parameters = [p for p in (*encoder.parameters(), *objective.parameters()) if p.requires_grad]
+    gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    return total.detach(), torch.cat([g.flatten() for g in gradients])
