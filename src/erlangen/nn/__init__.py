@@ -12,7 +12,9 @@ _PUBLIC = {
     "modules": "erlangen.nn.catalogue:modules",
     "register": "erlangen.nn.catalogue:register",
     "symmetrize": "erlangen.nn.symmetrize:symmetrize",
+    "FixedClassifier": "erlangen.nn.fixed_classifier:FixedClassifier",
     "MLP": "erlangen.nn.mlp:MLP",
+    "prototypes": "erlangen.nn.prototypes",
 }
 __all__ = sorted(_PUBLIC)
 
