@@ -44,8 +44,11 @@ def test_equals_single_calls():
 @pytest.mark.parametrize(
     "last", [MinusBatchMean(), Shifted(), OneSizeOnly(), torch.nn.Dropout(), torch.nn.BatchNorm1d(8)]
 )
-def test_is_not_used_where_entries_are_mixed(last):
-    assert asked(small(last).train(), seed=0)[0] is None
+def test_never_gives_what_single_calls_do_not_give(last):
+    together, runner, inputs = asked(small(last).train(), seed=0)
+    assert "batch" in runner.refused or together is None
+    for got, one in zip(together or [], inputs[1:], strict=False):
+        torch.testing.assert_close(got, runner(one, seed=0), rtol=1e-13, atol=1e-13)
 
 
 def test_a_batch_that_is_mixed_gets_the_right_verdict():

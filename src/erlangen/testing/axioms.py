@@ -77,7 +77,7 @@ def _generic(out: Any, seed: int) -> Any:
     generator = torch.Generator().manual_seed(seed)
 
     def one(t: Any) -> Any:
-        return t + torch.randn(t.shape, generator=generator, dtype=t.dtype) if t.is_floating_point() else t
+        return t + torch.randn(t.shape, generator=generator, dtype=t.dtype) if leaves.is_plain(t) else t
 
     return leaves.map_leaves(one, leaves.cast(out, torch.float64))
 

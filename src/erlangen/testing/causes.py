@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from erlangen.testing import leaves
+from erlangen.testing.budget import Budget
 from erlangen.testing.elements import inverse_draw
 from erlangen.testing.locate import linear_part
 from erlangen.testing.measure import Measured, compare, move_input, move_output
@@ -20,7 +21,7 @@ NORMS = ("BatchNorm", "LayerNorm", "InstanceNorm", "GroupNorm", "RMSNorm")
 ACTIVATIONS = ("ReLU", "SiLU", "GELU", "Tanh", "Sigmoid", "ELU", "Softplus", "Mish", "Hardtanh", "Softmax")
 
 
-def name_causes(session: Session, result: CheckResult, main: Measured, *, seed: int) -> list[str]:
+def name_causes(session: Session, result: CheckResult, main: Measured, budget: Budget, *, seed: int) -> list[str]:
     """The likely causes, most specific first; empty for exact models."""
     if result.verdict in ("exact", "round-off", "vacuous"):
         return []

@@ -10,6 +10,7 @@ import torch
 
 from erlangen.groups.symmetry import Symmetry
 from erlangen.testing import leaves
+from erlangen.testing.runner import CheckError, first_line
 
 ENUMERATED = 64  # finite groups up to this order are tried whole
 
@@ -37,10 +38,7 @@ def draw_elements(
     """`count` or so elements: some from every part, some from the whole group, all of a small finite group."""
     group = symmetry.group
     if symmetry.is_user_written:
-        return [
-            Draw(group.sample((), generator=generator, dtype=torch.float64), "transformations", float("nan"), "")
-            for _ in range(count)
-        ]
+        return [Draw(_drawn_by_user(group, generator), "transformations", float("nan"), "") for _ in range(count)]
     parts = group.parts() if part_names(group) else {}
     draws = []
     per_part = max(3, count // (len(parts) + 1)) if parts else 0
@@ -60,6 +58,13 @@ def draw_elements(
         g = group.sample((), generator=generator, dtype=torch.float64, radius=radius)
         draws.append(_describe(group, g, "whole group"))
     return draws
+
+
+def _drawn_by_user(group: Any, generator: torch.Generator) -> Any:
+    try:
+        return group.sample((), generator=generator, dtype=torch.float64)
+    except Exception as error:
+        raise CheckError(f"sample: the given function raised {first_line(error)}") from error
 
 
 def _describe(group: Any, g: Any, part: str) -> Draw:

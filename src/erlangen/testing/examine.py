@@ -11,15 +11,19 @@ import torch
 from erlangen.groups.symmetry import Symmetry
 from erlangen.testing import isolate
 from erlangen.testing.axioms import check_actions
+from erlangen.testing.budget import Budget
 from erlangen.testing.causes import name_causes
 from erlangen.testing.elements import draw_elements, part_names
 from erlangen.testing.locate import first_breaking
 from erlangen.testing.measure import Measured, measure, move_input, noise_floor, worst_of_parts
 from erlangen.testing.result import CheckResult, Worst
+from erlangen.testing.runner import CheckError, first_line
 from erlangen.testing.scenarios import Scenarios
-from erlangen.testing.session import Session, open_session
+from erlangen.testing.session import Session, find_islands, open_session
 from erlangen.testing.vacuous import why_vacuous
 from erlangen.testing.verdict import Thresholds, judge
+
+WORST_OF_ROUNDING = 1e-2  # a float64 error above this is not made by an inner cast to float32
 
 
 def check(
@@ -35,7 +39,7 @@ def check(
     locate: bool = True,
     stochastic: bool = False,
     axioms: bool = True,
-    seconds: float = 4.0,
+    seconds: int | float = 4.0,
 ) -> CheckResult:
     """Whether `f(g·x) = g·f(x)`, for any callable: a module, a bound method, a NumPy function.
 
@@ -56,7 +60,7 @@ def check(
         locate: also look for the first submodule that breaks.
         stochastic: judge with the random numbers of the model held fixed.
         axioms: first prove that the two transformations are actions of the group.
-        seconds: stop measuring further circumstances after this time.
+        seconds: spend about this long: the verdict first, then what explains it; what was left out is in `notes`.
 
     Raises:
         ValueError: one line, where the check cannot be made (the model raises or returns NaN, the transformation is
@@ -76,15 +80,18 @@ def check(
         "axioms": axioms,
         "seconds": seconds,
     }
-    with isolate.random_state_kept():
+    budget = Budget(seconds, start=start)
+    with isolate.random_state_kept(), torch.inference_mode(False):
         isolate.seed_everything(seed)
         args = inputs if isinstance(inputs, tuple) and not hasattr(inputs, "_fields") else (inputs,)
         symmetry = symmetry.resolved(args)
-        session = open_session(model, symmetry, inputs)
+        session = open_session(model, symmetry, inputs, islands=False)
         try:
-            result = _examine(
-                session, n_elements, radius, seed, thresholds, risks, locate, stochastic, axioms, start + seconds
-            )
+            result = _examine(session, n_elements, radius, seed, thresholds, risks, locate, stochastic, axioms, budget)
+        except (CheckError, KeyboardInterrupt):
+            raise
+        except Exception as error:  # whatever a foreign model or action can still do wrong, in one line
+            raise CheckError(f"check: stopped by {first_line(error)}") from error
         finally:
             session.close()
     result.seconds = time.perf_counter() - start
@@ -103,26 +110,30 @@ def _examine(
     locate: bool,
     stochastic: bool,
     axioms: bool,
-    deadline: float,
+    budget: Budget,
 ) -> CheckResult:
     symmetry, args = session.symmetry, session.args
     notes = list(session.notes)
     if axioms:
         notes += check_actions(symmetry, args, session.outputs[session.main_name], seed=seed)
-    per_call = max((r.seconds / max(r.calls, 1) for r in session.runners.values()), default=0.0)
-    left = max(deadline - time.perf_counter(), 0.1)
-    count = n_elements if per_call * 8 * n_elements < left else max(3, int(left / (8 * per_call)))
-    draws = draw_elements(symmetry, torch.Generator().manual_seed(seed), count, radius=radius)
+    draws = draw_elements(symmetry, torch.Generator().manual_seed(seed), n_elements, radius=radius)
     held = seed if stochastic else None
-    main = measure(session.main, symmetry, args, draws, seed=held)
+    main = measure(session.main, symmetry, args, draws, seed=held, seconds=0.4 * budget.left)
+    if len(main.draws) < len(draws):
+        notes.append(f"{len(main.draws)} of {len(draws)} elements tried within the time")
     measured = {session.main_name: main}
     for name, runner in session.runners.items():
         if name not in measured:
-            measured[name] = measure(runner, symmetry, args, worst_of_parts(main), seed=held)
+            picked = main.draws if budget.affords(runner, len(main.draws), share=0.25) else worst_of_parts(main, 1)
+            measured[name] = measure(runner, symmetry, args, picked, seed=held, seconds=0.2 * budget.left)
     error = {name: m.worst for name, m in measured.items()}
     doubtful = not main.worst <= limits.exact64 or session.main_name != "float64"
-    floor = noise_floor(session.main, args, seed=seed) if doubtful else 0.0
-    lifted = _lifted(session, draws, held)
+    floor = 0.0
+    if doubtful:
+        floor = noise_floor(session.main, args, seed=seed, repeats=4 if budget.affords(session.main, 40) else 1)
+    if limits.exact64 < error.get("float64", 0.0) < WORST_OF_ROUNDING or budget.affords(session.main, 60):
+        find_islands(session)
+    lifted = _lifted(session, main.draws, held)
     verdict = judge(error.get("float64", lifted), error.get("float32"), limits, floor32=floor)
     blind = why_vacuous(session.main, args, main.output, seed=seed, low=_low(measured))
     if blind is not None:
@@ -130,7 +141,7 @@ def _examine(
         notes.append(blind if not session.random else f"{blind}, once its random numbers are held fixed")
     same_noise = None
     if session.random:
-        same_noise = measure(session.main, symmetry, args, draws, seed=seed).worst
+        same_noise = measure(session.main, symmetry, args, main.draws, seed=seed, seconds=0.3 * budget.left).worst
         notes.append(
             f"random: two calls on the same input differ by {session.random_size:.0e}; with the random numbers held "
             f"fixed the error is {same_noise:.0e}"
@@ -150,16 +161,21 @@ def _examine(
         not_in_group=_missing_parts(symmetry),
     )
     _precision_notes(result, session, floor, limits)
-    if locate and verdict in ("broken", "approximate") and time.perf_counter() < deadline:
-        result.first_breaking = first_breaking(session, result, main, seed=seed)
-    result.causes = name_causes(session, result, main, seed=seed)
+    if locate and verdict in ("broken", "approximate"):
+        if budget.affords(session.main, 9):
+            result.first_breaking = first_breaking(session, result, main, seed=seed)
+        else:
+            budget.skip("the first layer that breaks")
+    result.causes = name_causes(session, result, main, budget, seed=seed)
     if risks:
-        scenarios = Scenarios(session, draws, limits, verdict, seed=seed, deadline=deadline)
+        scenarios = Scenarios(session, main.draws, limits, verdict, budget, seed=seed)
         scenarios.base_error = main.worst
         scenarios.run_all()
         result.risks, result.scenarios = scenarios.risks, scenarios.errors
-        if scenarios.skipped:
-            result.notes.append(f"not measured: {', '.join(scenarios.skipped)}")
+        if scenarios.refused:
+            result.notes.append(f"the model does not run with: {', '.join(scenarios.refused)}")
+    if budget.skipped:
+        result.notes.append(f"not measured for lack of time: {', '.join(budget.skipped)}; give check more seconds")
     return result
 
 

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import copy
-import functools
 import random
-import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+
+from erlangen.testing.behind import modules_behind, private_copy
+
+__all__ = [
+    "Snapshot",
+    "functions_in_precision",
+    "modules_behind",
+    "private_copy",
+    "random_state_kept",
+    "seed_everything",
+    "to_precision",
+]
 
 
 @contextlib.contextmanager
@@ -40,13 +49,14 @@ class Snapshot:
     """Everything a forward pass may change in the modules behind a callable; `restore` puts it back."""
 
     def __init__(self, modules: list[nn.Module]) -> None:
-        self.modules = [m for root in modules for m in root.modules()]
+        everything = [m for root in modules for m in root.modules()]
+        self.modules = [m for m in everything if not isinstance(m, torch.jit.ScriptModule)]
         self.attributes = [
             {k: (v if k in ("_parameters", "_buffers", "_modules") else _shallow(v)) for k, v in vars(m).items()}
             for m in self.modules
         ]
         self.tables = [(dict(m._parameters), dict(m._buffers), dict(m._modules)) for m in self.modules]
-        tensors = [t for m in self.modules for t in [*m._parameters.values(), *m._buffers.values()] if t is not None]
+        tensors = [t for root in modules for t in [*root.parameters(), *root.buffers()] if t.is_leaf]
         self.values = [(t, t.data, t.detach().clone(), t.grad, t.requires_grad) for t in tensors if not _lazy(t)]
         self.grads = [(t.grad, t.grad.detach().clone()) for t, *_ in self.values if t.grad is not None]
 
@@ -83,85 +93,24 @@ def _shallow(value: Any) -> Any:
     return value
 
 
-def modules_behind(model: Any) -> list[nn.Module]:
-    """The modules that a callable uses: itself, its owner, its closure, its globals by name, its partial arguments."""
-    if isinstance(model, nn.Module):
-        return [model]
-    if isinstance(model, functools.partial):
-        found = modules_behind(model.func)
-        for value in [*model.args, *model.keywords.values()]:
-            found += [value] if isinstance(value, nn.Module) else []
-        return found
-    if isinstance(model, types.MethodType):
-        return modules_behind(model.__self__) + (
-            [] if isinstance(model.__self__, nn.Module) else _in_function(model.__func__)
-        )
-    if isinstance(model, types.FunctionType):
-        return _in_function(model)
-    return [v for v in getattr(model, "__dict__", {}).values() if isinstance(v, nn.Module)]
-
-
-def _in_function(function: Any) -> list[nn.Module]:
-    found = []
-    for cell in getattr(function, "__closure__", None) or ():
-        with contextlib.suppress(ValueError):
-            found += [cell.cell_contents] if isinstance(cell.cell_contents, nn.Module) else []
-    code = getattr(function, "__code__", None)
-    for name in code.co_names if code else ():
-        value = function.__globals__.get(name)
-        found += [value] if isinstance(value, nn.Module) else []
-    return found
-
-
-def private_copy(model: Any) -> Any:
-    """A copy of the model that shares nothing with it; raises what `copy.deepcopy` raises where none can be made."""
-    if isinstance(model, functools.partial):
-        func = private_copy(model.func)
-        args = [_copied(a) for a in model.args]
-        return functools.partial(func, *args, **{k: _copied(v) for k, v in model.keywords.items()})
-    if isinstance(model, types.MethodType):
-        return types.MethodType(model.__func__, copy.deepcopy(model.__self__))
-    if isinstance(model, types.FunctionType):
-        return _copy_function(model)
-    if isinstance(model, (type, types.BuiltinFunctionType)):
-        return model
-    return copy.deepcopy(model)
-
-
-def _copied(value: Any) -> Any:
-    return copy.deepcopy(value) if isinstance(value, (nn.Module, Tensor, np.ndarray)) else value
-
-
-def _copy_function(function: types.FunctionType) -> Callable[..., Any]:
-    memo: dict[int, Any] = {}
-
-    def own(value: Any) -> Any:
-        return copy.deepcopy(value, memo) if isinstance(value, (nn.Module, Tensor, np.ndarray, list, dict)) else value
-
-    cells = []
-    for cell in function.__closure__ or ():
-        try:
-            cells.append(types.CellType(own(cell.cell_contents)))
-        except ValueError:
-            cells.append(cell)
-    used = {n: function.__globals__[n] for n in function.__code__.co_names if n in function.__globals__}
-    changed = {n: own(v) for n, v in used.items() if isinstance(v, (nn.Module, Tensor, np.ndarray))}
-    scope = {**function.__globals__, **changed} if changed else function.__globals__
-    clone = types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__, tuple(cells) or None)
-    clone.__kwdefaults__ = function.__kwdefaults__
-    return clone
-
-
 def to_precision(modules: list[nn.Module], dtype: torch.dtype) -> None:
     """Cast parameters, buffers and plain tensor attributes of (private) modules."""
+    pair = {torch.float64: torch.complex128, torch.float32: torch.complex64}.get(dtype, torch.complex64)
+
+    def cast(t: Tensor) -> Tensor:
+        return t.to(pair if t.is_complex() else dtype) if t.is_complex() or t.is_floating_point() else t
+
     for root in modules:
-        root.to(dtype)
+        if isinstance(root, torch.jit.ScriptModule):
+            root.to(dtype)
+        else:
+            root._apply(cast)
         for module in root.modules():
             for name, value in vars(module).items():
                 if name.startswith("_") and name in ("_parameters", "_buffers", "_modules"):
                     continue
-                if isinstance(value, Tensor) and value.is_floating_point():
-                    vars(module)[name] = value.to(dtype)
+                if isinstance(value, Tensor):
+                    vars(module)[name] = cast(value)
 
 
 @contextlib.contextmanager

@@ -136,5 +136,26 @@ def to_device(value: Any, device: torch.device) -> Any:
     return map_leaves(lambda t: t.to(device) if isinstance(t, Tensor) else t, value)
 
 
+def same(left: Any, right: Any) -> bool:
+    """Whether all tensors and arrays are equal, NaN with NaN."""
+    ours, theirs = all_leaves(left), all_leaves(right)
+    if len(ours) != len(theirs):
+        return False
+    for a, b in zip(ours, theirs, strict=True):
+        one, other = torch.as_tensor(a).detach().cpu(), torch.as_tensor(b).detach().cpu()
+        if one.layout is not torch.strided:
+            one, other = one.to_dense(), other.to_dense()
+        if one.shape != other.shape or one.dtype != other.dtype:
+            return False
+        if not torch.equal(one, other) and not bool(((one == other) | (one.isnan() & other.isnan())).all()):
+            return False
+    return True
+
+
+def is_plain(leaf: Any) -> bool:
+    """Whether a leaf is a dense floating-point tensor with numbers in it: one that experiments may change."""
+    return isinstance(leaf, Tensor) and leaf.layout is torch.strided and leaf.is_floating_point() and leaf.numel() > 0
+
+
 def has_numpy(value: Any) -> bool:
     return any(isinstance(t, np.ndarray) for t in all_leaves(value))

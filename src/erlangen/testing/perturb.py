@@ -14,6 +14,7 @@ from erlangen.testing import isolate, leaves
 from erlangen.testing.runner import Runner
 
 FAR = 1e4
+FREE = ("points", "vectors", "scalars", "rows", "image", "sequence")
 SPECIAL = ("tied inputs", "duplicated rows", "collinear inputs", "zero inputs")
 
 
@@ -72,6 +73,39 @@ def other_mode(runner: Runner) -> str:
     return "eval" if training else "train"
 
 
+def depends_on_mode(runner: Runner) -> bool:
+    """Whether some submodule or the model itself can tell train from eval; most plain layers cannot."""
+    return any(not _is_blind(m) for root in runner.modules for m in root.modules())
+
+
+def _is_blind(module: nn.Module) -> bool:
+    known = (nn.Linear, nn.Sequential, nn.Embedding, nn.Identity, nn.LayerNorm, nn.ModuleList, nn.Flatten)
+    if type(module) in known:
+        return True
+    return type(module).__module__ == "torch.nn.modules.activation" and not getattr(module, "dropout", 0)
+
+
+def other_inputs(session: Any, generator: torch.Generator) -> tuple[Any, ...] | None:
+    """Free inputs (points, features, images) drawn anew on three times their scale; None for any other type.
+
+    Types with constraints (rotations, positive matrices) and whatever a user's own function moves are left alone.
+    """
+    kinds = session.symmetry.input_type
+    kinds = kinds if isinstance(kinds, tuple) else (kinds,)
+    if session.symmetry.is_user_written or len(kinds) != len(session.args):
+        return None
+    changed, any_free = [], False
+    for kind, arg in zip(kinds, session.args, strict=True):
+        if isinstance(kind, str) and kind in FREE and leaves.is_plain(arg) and bool((arg < 0).any()):
+            spread = float(arg.double().std()) if arg.numel() > 1 else 1.0
+            noise = torch.randn(arg.shape, generator=generator, dtype=torch.float64)
+            changed.append(3.0 * noise * (spread or 1.0))
+            any_free = True
+        else:
+            changed.append(arg)
+    return tuple(changed) if any_free else None
+
+
 def optimizer_step(runner: Runner, args: tuple[Any, ...], generator: torch.Generator) -> bool:
     """One step in training mode on a random linear loss of the output, then the given mode again."""
     parameters = [p for root in runner.modules for p in root.parameters() if p.is_floating_point() and p.requires_grad]
@@ -121,7 +155,7 @@ def special_inputs(args: tuple[Any, ...]) -> dict[str, tuple[Any, ...]]:
     base = leaves.cast(args, torch.float64)
 
     def each(change: Callable[[Tensor], Tensor]) -> tuple[Any, ...]:
-        return leaves.map_leaves(lambda t: change(t) if t.is_floating_point() and t.dim() else t, base)
+        return leaves.map_leaves(lambda t: change(t) if leaves.is_plain(t) and t.dim() else t, base)
 
     def tied(t: Tensor) -> Tensor:
         """Rows on a cubic lattice (many equal distances); images rounded to a few grey levels."""
@@ -160,6 +194,7 @@ def clone_runner(runner: Runner) -> Runner:
     twin.modules = isolate.modules_behind(twin.model)
     twin.reset = isolate.Snapshot(twin.modules) if runner.reset is not None else None
     twin.borrowed = None
+    twin.refused = set(runner.refused)
     return twin
 
 

@@ -27,8 +27,10 @@ def first_line(error: BaseException) -> str:
 class Runner:
     """One private instance of the model in one precision."""
 
-    def __init__(self, model: Any, dtype: torch.dtype, *, keyword: bool, numpy: bool, lift: bool = False) -> None:
-        self.dtype, self.keyword, self.numpy, self.lift = dtype, keyword, numpy, lift
+    def __init__(
+        self, model: Any, dtype: torch.dtype, *, keyword: bool, numpy: bool, lift: bool = False, as_given: bool = False
+    ) -> None:
+        self.dtype, self.keyword, self.numpy, self.lift, self.as_given = dtype, keyword, numpy, lift, as_given
         self.borrowed: isolate.Snapshot | None = None
         try:
             self.model = isolate.private_copy(model)
@@ -36,10 +38,16 @@ class Runner:
             self.model = model
             self.borrowed = isolate.Snapshot(isolate.modules_behind(model))
         self.modules = isolate.modules_behind(self.model)
-        isolate.to_precision(self.modules, dtype)
+        if not as_given:
+            isolate.to_precision(self.modules, dtype)
         self.reset: isolate.Snapshot | None = None
+        self.pristine: Any = None
+        self.mutates = False
         self.calls = 0
         self.seconds = 0.0
+        self.single: list[float] = []
+        self.refused: set[str] = set()
+        self.trusted = False
 
     def close(self) -> None:
         if self.borrowed is not None:
@@ -47,7 +55,21 @@ class Runner:
 
     def keep_state(self) -> None:
         """From now on every call starts from the present state (for models that remember earlier calls)."""
+        if self.borrowed is None:
+            self.pristine = isolate.private_copy(self.model)
         self.reset = isolate.Snapshot(self.modules)
+
+    @property
+    def epsilon(self) -> float:
+        """The rounding step of the coarsest floating-point numbers that the model computes with."""
+        weights = [p.dtype for root in self.modules for p in root.parameters() if p.dtype.is_floating_point]
+        return max(torch.finfo(dtype).eps for dtype in [self.dtype, *(weights if self.as_given else [])])
+
+    @property
+    def seconds_per_call(self) -> float:
+        """What one call on inputs of the given size takes, the first (cold) one left out where there are more."""
+        warm = sorted(self.single[1:] or self.single)
+        return warm[len(warm) // 2] if warm else 0.0
 
     @property
     def device(self) -> torch.device:
@@ -56,16 +78,31 @@ class Runner:
                 return tensor.device
         return torch.device("cpu")
 
-    def __call__(self, args: tuple[Any, ...], *, seed: int | None = None, grad: bool = False) -> Any:
-        if self.reset is not None:
+    def __call__(
+        self,
+        args: tuple[Any, ...],
+        *,
+        seed: int | None = None,
+        grad: bool = False,
+        of_one: bool = True,
+        vectorised: bool = False,
+    ) -> Any:
+        """The output as tensors on the CPU.
+
+        `of_one` says that the inputs have the given size, for the time estimate; `vectorised` that every input has one
+        more axis in front, over which the model is mapped.
+        """
+        if self.pristine is not None and not isinstance(self.model, nn.Module):
+            self.model = isolate.private_copy(self.pristine)
+            self.modules = isolate.modules_behind(self.model)
+        elif self.reset is not None:
             self.reset.restore()
-        if self.borrowed is not None:  # the other precision may have used it since
+        if self.borrowed is not None and not self.as_given:  # the other precision may have used it since
             isolate.to_precision(self.modules, self.dtype)
         if seed is not None:
             isolate.seed_everything(seed)
-        given = leaves.to_device(leaves.fresh(args), self.device)
-        if self.numpy:
-            given = leaves.to_numpy(given)
+        own = leaves.to_device(leaves.fresh(args), self.device)
+        given = leaves.to_numpy(own) if self.numpy else own
         start = time.perf_counter()
         with contextlib.ExitStack() as stack:
             stack.enter_context(isolate.functions_in_precision(self.model, self.dtype))
@@ -73,9 +110,17 @@ class Runner:
                 stack.enter_context(LiftIslands())
             if not grad:
                 stack.enter_context(torch.no_grad())
-            out = self._call(given, grad)
-        self.seconds += time.perf_counter() - start
+            try:
+                out = torch.func.vmap(self.model)(*given) if vectorised else self._call(given, grad)
+            except SystemExit as error:
+                raise RuntimeError(f"the model called sys.exit({error.code})") from error
+        elapsed = time.perf_counter() - start
+        self.seconds += elapsed
         self.calls += 1
+        if of_one:
+            self.single.append(elapsed)
+        if self.calls == 1:
+            self.mutates = not leaves.same(own, args)
         if out is None:
             raise CheckError("model: returned None; return tensors, arrays or numbers")
         out = leaves.to_tensors(out)
@@ -116,7 +161,8 @@ def normalise_inputs(model: Any, symmetry: Symmetry, inputs: Any) -> tuple[tuple
         if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
             raise CheckError(f"{path}: contains NaN or infinity; give finite inputs")
     if not any(t.numel() for _, t in leaves.tensors_of(_numeric(args), "inputs")):
-        raise CheckError("inputs: no numbers in them (every tensor is empty); give at least one sample")
+        held = "every tensor is empty" if leaves.all_leaves(args) else f"a {type(inputs).__name__} without tensors"
+        raise CheckError(f"inputs: no numbers in them ({held}); give tensors or arrays with at least one sample")
     return args, keyword
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
 import torch
 
 from erlangen.testing import leaves, perturb
+from erlangen.testing.budget import Budget
 from erlangen.testing.elements import Draw
 from erlangen.testing.measure import measure, noise_floor
 from erlangen.testing.result import Risk
@@ -17,59 +17,69 @@ from erlangen.testing.session import Session
 from erlangen.testing.vacuous import why_vacuous
 from erlangen.testing.verdict import Thresholds, Verdict, judge
 
-ADVICE = {
+WORSE = {
     "train mode": "use eval mode where the symmetry matters, or layers whose statistics respect it",
     "eval mode": "the verdict above holds in train mode only",
     "perturbed parameters": "a special initialisation hides the break; training will undo it",
     "after one optimizer step": "training leaves the symmetric weights; constrain them instead of initialising them",
+    "other inputs": "the given inputs do not reach the part of the model that breaks",
     "tied inputs": "ties in sorting, neighbours or maxima are broken by rounding",
     "duplicated rows": "equal rows are ordered by accident",
     "collinear inputs": "the orientation of flat inputs is not defined",
     "zero inputs": "a division by a vanishing length",
 }
+BETTER = {
+    "train mode": "the break above belongs to eval mode",
+    "eval mode": "the break above belongs to train mode",
+    "perturbed parameters": "the verdict above belongs to these parameter values",
+    "after one optimizer step": "the verdict above belongs to these parameter values",
+}
+RANK: dict[str, int] = {"exact": 0, "round-off": 0, "approximate": 1, "broken": 2, "vacuous": 3}
+OTHER = 10.0  # a structural error is another one when it is this many times larger
 
 
 class Scenarios:
-    """Runs the circumstances one after the other within a time limit."""
+    """Runs the circumstances one after the other within a time limit; a risk is one whose verdict differs."""
 
     def __init__(
-        self, session: Session, draws: list[Draw], limits: Thresholds, verdict: Verdict, *, seed: int, deadline: float
+        self, session: Session, draws: list[Draw], limits: Thresholds, verdict: Verdict, budget: Budget, *, seed: int
     ) -> None:
-        self.session, self.limits, self.verdict, self.seed, self.deadline = session, limits, verdict, seed, deadline
+        self.session, self.limits, self.verdict, self.seed, self.budget = session, limits, verdict, seed, budget
         self.draws = _few(draws)
         self.errors: dict[str, float] = {}
         self.risks: list[Risk] = []
-        self.skipped: list[str] = []
+        self.refused: list[str] = []
         self.base_error = 0.0
         self.noise_seed = seed if session.random else None
 
     def run_all(self) -> None:
-        for name, change in (
-            ("mode", self._mode),
-            ("perturbed parameters", self._perturbed),
-            ("after one optimizer step", self._step),
-        ):
-            if not perturb.has_modules(self.session.main):
-                break
-            self._guarded(name, change)
+        calls = len(self.draws) + 2
+        if perturb.has_modules(self.session.main):
+            self._guarded("the other mode", self._mode, calls)
+            self._guarded("perturbed parameters", self._perturbed, calls + 1)
+            self._guarded("after one optimizer step", self._step, calls + 4)
         if self.verdict in ("broken", "vacuous"):
             return
-        self._guarded("far from the origin", self._far)
+        self._guarded("far from the origin", self._far, 2 * calls)
+        self._guarded("other inputs", self._other, calls + 1)
         for name, args in perturb.special_inputs(self.session.args).items():
-            self._guarded(name, lambda name=name, args=args: self._inputs(name, args))  # type: ignore[misc]
+            self._guarded(name, lambda name=name, args=args: self._inputs(name, args), calls + 1)  # type: ignore[misc]
 
-    def _guarded(self, name: str, change: Callable[[], None]) -> None:
-        if time.perf_counter() > self.deadline:
-            self.skipped.append(name)
+    def _guarded(self, name: str, change: Callable[[], None], calls: int) -> None:
+        if not self.budget.affords(self.session.main, calls):
+            self.budget.skip(name)
             return
         try:
             change()
         except Exception:  # a circumstance in which the model refuses to run has no verdict
-            self.skipped.append(name)
+            self.refused.append(name)
 
     def _mode(self) -> None:
         twin = perturb.clone_runner(self.session.main)
-        self._measure(f"{perturb.other_mode(twin)} mode", twin, self.session.args, literal=True)
+        name = f"{perturb.other_mode(twin)} mode"
+        if not perturb.depends_on_mode(twin):
+            return
+        self._measure(name, twin, self.session.args, literal=True)
 
     def _perturbed(self) -> None:
         twin = perturb.clone_runner(self.session.main)
@@ -80,6 +90,11 @@ class Scenarios:
         twin = perturb.clone_runner(self.session.main)
         if perturb.optimizer_step(twin, self.session.args, torch.Generator().manual_seed(self.seed)):
             self._measure("after one optimizer step", twin, self.session.args)
+
+    def _other(self) -> None:
+        args = perturb.other_inputs(self.session, torch.Generator().manual_seed(self.seed))
+        if args is not None:
+            self._inputs("other inputs", args)
 
     def _far(self) -> None:
         generator = torch.Generator().manual_seed(self.seed)
@@ -94,24 +109,17 @@ class Scenarios:
             if error > limit and self.verdict in ("exact", "round-off"):
                 word: Verdict = "broken" if error >= self.limits.broken else "approximate"
                 word = "round-off" if name == "float32" and "float64" in self.session.runners else word
-                self.risks.append(
-                    Risk(
-                        "far from the origin",
-                        word,
-                        error,
-                        f"{name} far from the origin (shift 1e4): {error:.0e}; centre the input",
-                    )
-                )
+                words = f"{name} far from the origin (shift 1e4): {error:.0e}; centre the input"
+                self.risks.append(Risk("far from the origin", word, error, words))
                 return
 
     def _inputs(self, name: str, args: tuple[Any, ...]) -> None:
         runner = perturb.clone_runner(self.session.main)
-        out = leaves.stacked(runner(leaves.cast(args, runner.dtype), seed=self.seed))
+        out = leaves.stacked(runner(leaves.cast(args, runner.dtype), seed=self.seed, of_one=False))
         if not bool(torch.isfinite(out).all()):
             self.errors[name] = float("inf")
-            self.risks.append(
-                Risk(name, "broken", float("inf"), f"{name}: the output is NaN or infinite; {ADVICE[name]}")
-            )
+            words = f"{name}: the output is NaN or infinite; {WORSE[name]}"
+            self.risks.append(Risk(name, "broken", float("inf"), words))
             return
         self._measure(name, runner, args)
 
@@ -130,14 +138,23 @@ class Scenarios:
             error = 0.0
         word = judge(error if double else None, None if double else error, self.limits, floor32=floor)
         if self.verdict == "vacuous":
-            still = why_vacuous(runner, args, found.output, seed=self.seed)
-            word = "vacuous" if still else word
-        same = {"exact": 0, "round-off": 0, "approximate": 1, "broken": 2, "vacuous": 3}
-        better = same[word] < same[self.verdict]
-        if self.verdict == "approximate" and word == "broken" and error < 3 * max(self.base_error, 1e-12):
-            return  # the same size of error on the other side of the line is no other circumstance
-        if same[word] != same[self.verdict] and not (better and name in perturb.SPECIAL):
-            self.risks.append(Risk(name, word, error, f"{name}: {word}, error {error:.0e}; {ADVICE[name]}"))
+            word = "vacuous" if why_vacuous(runner, args, found.output, seed=self.seed) else word
+        if not self._changes(name, word, error):
+            return
+        advice = BETTER[name] if RANK[word] < RANK[self.verdict] else WORSE[name]
+        self.risks.append(Risk(name, word, error, f"{name}: {word}, error {error:.0e}; {advice}"))
+
+    def _changes(self, name: str, word: Verdict, error: float) -> bool:
+        """Whether this circumstance says something that the verdict does not."""
+        if RANK[word] == RANK[self.verdict]:
+            return False
+        if {word, self.verdict} == {"approximate", "broken"}:  # one break on the two sides of a line
+            small, large = sorted((error, self.base_error))
+            if large < OTHER * max(small, 1e-12):
+                return False
+        if RANK[word] < RANK[self.verdict]:
+            return name in BETTER and not (self.verdict == "broken" and word == "approximate")
+        return True
 
 
 def _few(draws: list[Draw]) -> list[Draw]:

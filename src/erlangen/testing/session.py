@@ -10,6 +10,7 @@ from torch import nn
 
 from erlangen.groups.symmetry import Symmetry
 from erlangen.testing import leaves
+from erlangen.testing.behind import modules_behind, wanted
 from erlangen.testing.precision import FindIslands
 from erlangen.testing.runner import CheckError, Runner, first_line, normalise_inputs, relative_error
 
@@ -44,32 +45,29 @@ class Session:
     def main_name(self) -> str:
         return "float64" if "float64" in self.runners else "float32"
 
-    def start(self, name: str, *, lift: bool = False) -> Runner | None:
+    def start(self, name: str, *, lift: bool = False, as_given: bool = False) -> Runner | None:
         """A runner in that precision that has run once on the inputs, or None with the reason in `refusals`."""
-        runner = Runner(self.model, DTYPES[name], keyword=self.keyword, numpy=self.numpy, lift=lift)
+        runner = Runner(self.model, DTYPES[name], keyword=self.keyword, numpy=self.numpy, lift=lift, as_given=as_given)
         try:
             out = runner(leaves.cast(self.args, runner.dtype), seed=0)
-            leaves.stacked(out)
         except CheckError:
             runner.close()
             raise
-        except TypeError as error:
-            runner.close()
-            if not self.numpy and not isinstance(self.model, nn.Module):
-                self.numpy = True  # a NumPy function given tensors
-                return self.start(name, lift=lift)
-            self.refusals[name] = first_line(error)
-            return None
         except Exception as error:
             runner.close()
             if not self.numpy and not isinstance(self.model, nn.Module) and not runner.modules and name == "float64":
-                self.numpy = True
+                self.numpy = True  # a NumPy function given tensors
                 second = self.start(name, lift=lift)
                 if second is not None:
                     return second
                 self.numpy = False
             self.refusals[name] = first_line(error)
             return None
+        try:
+            leaves.stacked(out)
+        except TypeError as error:
+            runner.close()
+            raise CheckError(str(error)) from error
         self.outputs[name] = out
         return runner
 
@@ -78,58 +76,110 @@ class Session:
             runner.close()
 
 
-def open_session(model: Any, symmetry: Symmetry, inputs: Any) -> Session:
+def open_session(model: Any, symmetry: Symmetry, inputs: Any, *, islands: bool = True) -> Session:
     """Run the model in both precisions. Raises CheckError where it runs in neither or returns NaN."""
     if not callable(model):
         raise CheckError(f"model: a callable is needed, got {type(model).__name__}")
-    args, keyword = normalise_inputs(model, symmetry, inputs)
-    session = Session(model, symmetry, args, keyword, leaves.has_numpy(args))
+    eager = wanted(model)
+    _no_meta(eager, inputs)
+    args, keyword = normalise_inputs(eager, symmetry, inputs)
+    session = Session(eager, symmetry, args, keyword, leaves.has_numpy(args))
     session.args = leaves.to_tensors(args)
+    if eager is not model:
+        session.notes.append("compiled; the eager model behind it was checked")
+    low = _low_precision(eager)
+    if low:
+        session.notes.append(f"given in {low}; checked with its weights in float64 and float32")
     for name in DTYPES:
         runner = session.start(name)
         if runner is not None:
             session.runners[name] = runner
+    if not session.runners:  # a model that sets the types of its own numbers
+        refusal = session.refusals.get("float32", "")
+        runner = session.start("float32", as_given=True)
+        if runner is not None:
+            session.runners["float32"] = runner
+            session.refusals["float64"] = refusal
+        session.refusals["float32"] = refusal
     if not session.runners:
         raise CheckError(f"model: raised {session.refusals.get('float32', '')} on the given inputs")
     for path, tensor in leaves.tensors_of(session.outputs[session.main_name]):
         if not bool(torch.isfinite(tensor).all()):
+            session.close()
             raise CheckError(f"model: returned NaN or infinity on the given inputs ({path}); check the inputs' range")
+    if any(runner.mutates for runner in session.runners.values()):
+        session.notes.append("writes into its input; every call here got a fresh copy")
+    _settle_precision(session)
+    _memory_and_randomness(session)
+    if islands:
+        find_islands(session)
+    return session
+
+
+def _no_meta(model: Any, inputs: Any) -> None:
+    for root in modules_behind(model):
+        if any(t.is_meta for t in [*root.parameters(), *root.buffers()]):
+            raise CheckError(
+                "model: its parameters are on the meta device and hold no numbers; call to_empty(device='cpu') and load "
+                "the weights first"
+            )
+    for path, tensor in leaves.tensors_of(tuple(leaves.all_leaves(inputs)), "inputs"):
+        if tensor.is_meta:
+            raise CheckError(f"{path}: on the meta device, which holds no numbers; give real tensors")
+
+
+def _low_precision(model: Any) -> str:
+    """The name of a half precision in which the model's weights are, or an empty string."""
+    found = {p.dtype for root in modules_behind(model) for p in root.parameters() if p.is_floating_point()}
+    low = sorted(str(d).removeprefix("torch.") for d in found & {torch.float16, torch.bfloat16})
+    return ", ".join(low)
+
+
+def _settle_precision(session: Session) -> None:
+    """Say which precisions work; drop a float64 run that answers in float32 whatever it is given."""
     if "float64" not in session.runners:
         session.notes.append(
             f"runs in float32 only ({session.refusals['float64']}); judged by how the error compares with rounding"
         )
     elif "float32" not in session.runners:
         session.notes.append(f"runs in float64 only ({session.refusals['float32']})")
-    _memory_and_randomness(session)
-    _mutation(session)
-    _find_islands(session)
-    return session
+    elif not session.runners["float64"].numpy:
+        kinds = [t.dtype for _, t in leaves.tensors_of(session.outputs["float64"])]
+        floats = [d for d in kinds if d.is_floating_point or d.is_complex]
+        given = [t for t in leaves.all_leaves(session.args) if t.is_floating_point() or t.is_complex()]
+        if given and floats and all(d not in (torch.float64, torch.complex128) for d in floats):
+            session.runners.pop("float64").close()
+            session.notes.append(
+                "computes in float32 whatever it is given; judged by how the error compares with rounding"
+            )
 
 
 def _memory_and_randomness(session: Session) -> None:
     runner = session.main
-    same = SAME[runner.dtype]
     base = leaves.cast(session.args, runner.dtype)
-
-    def differs(a: Any, b: Any) -> float:
-        left, right = leaves.stacked(a), leaves.stacked(b)
-        error = relative_error(left, right)
-        return error if error > same else 0.0
-
-    first = session.outputs[session.main_name]
-    again, other = runner(base, seed=0), runner(base, seed=12)
-    if differs(first, again):
+    first, other = session.outputs[session.main_name], runner(base, seed=12)
+    if not _differs(session, first, other):
+        return
+    again = runner(base, seed=0)
+    if _differs(session, first, again):
         session.close()
         session.runners = {name: _pristine(session, name) for name in session.runners}
         runner = session.main
         first, again, other = runner(base, seed=11), runner(base, seed=11), runner(base, seed=12)
-        session.stateful = not differs(first, again)
+        session.stateful = not _differs(session, first, again)
         if session.stateful:
             session.notes.append("keeps state between calls; every call here starts from the state as given")
-    session.random_size = max(differs(first, other), differs(first, again))
+    session.random_size = max(_differs(session, first, other), _differs(session, first, again))
     session.random = session.random_size > 0
     if runner.reset is not None:
         session.outputs[session.main_name] = runner(base, seed=0)
+
+
+def _differs(session: Session, a: Any, b: Any) -> float:
+    """The relative difference of two outputs where it is beyond rounding (threads may sum in another order), else 0."""
+    left, right = leaves.stacked(a), leaves.stacked(b)
+    error = relative_error(left, right)
+    return error if error > SAME[session.main.dtype] else 0.0
 
 
 def _pristine(session: Session, name: str) -> Runner:
@@ -138,38 +188,19 @@ def _pristine(session: Session, name: str) -> Runner:
     return runner
 
 
-def _mutation(session: Session) -> None:
-    runner = session.main
-    base = leaves.cast(session.args, runner.dtype)
-    given = leaves.to_numpy(leaves.fresh(base)) if runner.numpy else leaves.to_device(leaves.fresh(base), runner.device)
-    before = leaves.stacked(leaves.to_tensors(tuple(leaves.all_leaves(given))))
-    try:
-        with torch.no_grad():
-            _ = runner.model(**given[0]) if runner.keyword else runner.model(*given)
-    except Exception:  # already known to run; a model that needs autograd is not asked again
-        return
-    after = leaves.stacked(leaves.to_tensors(tuple(leaves.all_leaves(given))))
-    if before.shape != after.shape or not torch.equal(torch.nan_to_num(before), torch.nan_to_num(after)):
-        session.notes.append("writes into its input; every call here got a fresh copy")
-
-
-def _find_islands(session: Session) -> None:
+def find_islands(session: Session) -> None:
+    """Name the submodules in which a float64 run passes through float32."""
     runner = session.runners.get("float64")
     if runner is None or runner.numpy:
         return
-    if any(isinstance(m, torch.jit.ScriptModule) for m in runner.modules):
+    if any(isinstance(m, torch.jit.ScriptModule) for root in runner.modules for m in root.modules()):
         return
     finder = FindIslands(runner.modules)
     try:
         with finder:
-            runner(leaves.cast(session.args, torch.float64), seed=0)
+            runner(leaves.cast(session.args, torch.float64), seed=0, of_one=False)
     except Exception:  # some operators do not run under a dispatch mode; then no island is named
         return
     finally:
         finder.remove()
     session.islands = finder.places
-    floats = [t.dtype for _, t in leaves.tensors_of(session.outputs["float64"]) if t.is_floating_point()]
-    if finder.places and floats and all(d != torch.float64 for d in floats) and "float32" in session.runners:
-        session.runners.pop("float64").close()
-        session.islands = []
-        session.notes.append("computes in float32 whatever it is given; judged by how the error compares with rounding")

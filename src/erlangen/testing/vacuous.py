@@ -14,27 +14,46 @@ BEYOND_ROUNDING = 1e-12
 
 
 def other_inputs(args: tuple[Any, ...], generator: torch.Generator) -> list[tuple[Any, ...]]:
-    """Inputs of the same kind but with other values, on several scales."""
+    """Inputs of the same kind but with other values, on several scales; edge lists are redrawn in the last only."""
 
-    def drawn(scale: float, fresh: bool) -> tuple[Any, ...]:
+    def noise(leaf: Tensor) -> Tensor:
+        return torch.randn(leaf.shape, generator=generator, dtype=torch.float64).to(leaf.dtype)
+
+    def real(leaf: Tensor, scale: float, fresh: bool) -> Tensor:
+        spread = float(leaf.std()) if leaf.numel() > 1 else 0.0
+        spread = spread if spread > 0 else max(float(leaf.abs().max()), 1.0)
+        if fresh and float(leaf.min()) >= 0:
+            return noise(leaf).abs() * spread * scale
+        return (noise(leaf) * spread if fresh else leaf + 0.3 * noise(leaf) * spread) * scale
+
+    def drawn(scale: float, fresh: bool, edges: bool = False) -> tuple[Any, ...]:
         def one(leaf: Any) -> Any:
-            if leaf.is_floating_point():
-                spread = float(leaf.std()) if leaf.numel() > 1 else 0.0
-                spread = spread if spread > 0 else max(float(leaf.abs().max()), 1.0) if leaf.numel() else 1.0
-                noise = torch.randn(leaf.shape, generator=generator, dtype=torch.float64).to(leaf.dtype)
-                if fresh and leaf.numel() and float(leaf.min()) >= 0:
-                    return noise.abs() * spread * scale
-                return (noise * spread if fresh else leaf + 0.3 * noise * spread) * scale
-            return _shuffled(leaf, generator)
+            if leaf.layout is not torch.strided:
+                return _scaled_sparse(leaf, generator)
+            if not leaf.numel():
+                return leaf
+            if leaf.is_complex():
+                return torch.complex(real(leaf.real, scale, fresh), real(leaf.imag, scale, fresh))
+            return real(leaf, scale, fresh) if leaf.is_floating_point() else _shuffled(leaf, generator, edges)
 
         return leaves.map_leaves(one, args)
 
-    return [drawn(1.0, False), drawn(1.0, True), drawn(3.0, True), drawn(0.1, True), drawn(30.0, True)]
+    kinds = ((1.0, False), (1.0, True), (3.0, True), (0.1, True), (30.0, True))
+    return [*(drawn(scale, fresh) for scale, fresh in kinds), drawn(1.0, False, edges=True)]
 
 
-def _shuffled(leaf: Tensor, generator: torch.Generator) -> Tensor:
-    """Integers and masks drawn anew from the values that occur; edge lists (two rows of indices) are left alone."""
-    if leaf.dtype == torch.bool or leaf.is_complex() or (leaf.dim() == 2 and leaf.shape[0] == 2):
+def _scaled_sparse(leaf: Tensor, generator: torch.Generator) -> Tensor:
+    """The same pattern with other values."""
+    if leaf.layout is not torch.sparse_coo or not leaf.is_floating_point():
+        return leaf
+    leaf = leaf.coalesce()
+    factor = torch.rand(leaf.values().shape, generator=generator, dtype=torch.float64).to(leaf.dtype) + 0.5
+    return torch.sparse_coo_tensor(leaf.indices(), leaf.values() * factor, leaf.shape)
+
+
+def _shuffled(leaf: Tensor, generator: torch.Generator, edges: bool) -> Tensor:
+    """Integers and masks drawn anew from the values that occur; edge lists (two rows of indices) only if asked."""
+    if leaf.dtype == torch.bool or (not edges and leaf.dim() == 2 and leaf.shape[0] == 2):
         return leaf
     values = torch.unique(leaf)
     if values.numel() < 2:
