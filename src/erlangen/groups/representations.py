@@ -84,6 +84,8 @@ class Rep(ABC):
         from erlangen.groups.homomorphism import Homomorphism
         from erlangen.groups.subgroups import inclusion
 
+        if isinstance(self, SumRep):
+            return SumRep(*[p.restrict(subgroup, embed) for p in self.parts])
         if isinstance(subgroup, Homomorphism):
             if subgroup.target != self.group:
                 raise ValueError(

@@ -13,6 +13,8 @@ _PUBLIC = {
     "register": "erlangen.nn.catalogue:register",
     "symmetrize": "erlangen.nn.symmetrize:symmetrize",
     "FixedClassifier": "erlangen.nn.fixed_classifier:FixedClassifier",
+    "SoftEquivariantMLP": "erlangen.nn.soft_equivariant:SoftEquivariantMLP",
+    "SoftLinear": "erlangen.nn.soft_equivariant:SoftLinear",
     "MLP": "erlangen.nn.mlp:MLP",
     "prototypes": "erlangen.nn.prototypes",
 }

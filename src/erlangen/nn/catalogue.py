@@ -7,6 +7,7 @@ from erlangen._registry import encoders, modules
 SHIPPED = (
     "erlangen.nn.mlp",
     "erlangen.nn.symmetrize",
+    "erlangen.nn.soft_equivariant",
     "erlangen.nn.images.plain_cnn",
     "erlangen.nn.images.group_cnn",
     "erlangen.nn.images.group_conv",

@@ -6,6 +6,8 @@
 from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
+    "AutoStrength": "erlangen.objectives.auto_strength:AutoStrength",
+    "EquivarianceRegularizer": "erlangen.objectives.equivariance_regularizer:EquivarianceRegularizer",
     "CrossEntropy": "erlangen.objectives.supervised:CrossEntropy",
     "EMATeacher": "erlangen.objectives.teacher:EMATeacher",
     "FeatureQueue": "erlangen.objectives.queue:FeatureQueue",
