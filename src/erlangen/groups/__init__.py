@@ -53,7 +53,7 @@ _PUBLIC = {
     "perm_hom_basis": f"{_HERE}.permutations.basis:perm_hom_basis",
     "parse": f"{_HERE}.names:parse",
     "frames": f"{_HERE}.frames",
-    "classical_mds": f"{_HERE}.frames.classical_mds:classical_mds",
+    "classical_mds": f"{_HERE}.frames.multidimensional_scaling:classical_mds",
     "actions": f"{_HERE}.actions",
     "symmetry": f"{_HERE}.symmetry",
     "Symmetry": f"{_HERE}.symmetry:Symmetry",
@@ -63,6 +63,8 @@ _PUBLIC = {
     "CartanType": f"{_HERE}.cartan.cartan_type:CartanType",
     "highest_weight": f"{_HERE}.highest_weight",
     "HighestWeightModule": f"{_HERE}.highest_weight.module:HighestWeightModule",
+    "eigenphases": f"{_HERE}.eigenphases",
+    "manifolds": f"{_HERE}.manifolds",
 }
 __all__ = sorted(_PUBLIC)
 

@@ -19,8 +19,8 @@ _PUBLIC = {
     "LaplacianFrame": f"{_HERE}.laplacian:LaplacianFrame",
     "StochasticFrame": f"{_HERE}.stochastic:StochasticFrame",
     "MinimalFrame": f"{_HERE}.minimal:MinimalFrame",
-    "classical_mds": f"{_HERE}.classical_mds:classical_mds",
-    "eigh_safe": f"{_HERE}.eigh_safe:eigh_safe",
+    "classical_mds": f"{_HERE}.multidimensional_scaling:classical_mds",
+    "eigh_safe": f"{_HERE}.eigenvectors:eigh_safe",
 }
 __all__ = sorted(_PUBLIC)
 

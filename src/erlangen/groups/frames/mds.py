@@ -12,6 +12,7 @@ from erlangen.groups.frames.principal import Principal, homogeneous, principal, 
 Chirality = Literal["ignore", "keep"]
 Sign = Literal["moment", "average"]
 MIN_MOMENT = 1e-9
+BLOCK = 48 * 1024
 
 
 class MDSFrame:
@@ -83,16 +84,16 @@ class MDSFrame:
         if self.scale:
             axes = axes / torch.where(found.radius > 0, found.radius, 1.0)[..., None, None, None]
         axes = axes[..., : self.dim] if self.dim is not None else axes
-        if self.sign == "average":
-            return (found.away[..., None, :, :] @ axes).to(x.dtype)
-        return (found.away @ axes[..., 0, :, :]).to(x.dtype)
+        points = found.columns.to(x.dtype).mT
+        axes = axes.to(x.dtype)
+        return points[..., None, :, :] @ axes if self.sign == "average" else points @ axes[..., 0, :, :]
 
     def margin(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """The smaller of the relative gap between variances and, with sign="moment", the smallest |skewness|, `[*B]`."""
         found = principal(x, mask, center=self.center, differentiable=False)
         gap = found.gap
         if self.sign == "moment":
-            skewness = _moments(found.away @ found.axes, 3).abs()
+            skewness = _moments(found.axes.mT @ found.columns, 3).abs()
             gap = torch.minimum(gap, (skewness[..., :-1] if self.chirality == "keep" else skewness).amin(-1))
         return gap.to(x.dtype)
 
@@ -111,7 +112,7 @@ class MDSFrame:
         noise = torch.randn(shape, generator=self.generator, dtype=torch.float64, device=source).to(found.axes.device)
         shaken = torch.linalg.eigh(found.covariance.detach() + 100 * self.min_gap * (noise + noise.mT)).eigenvectors
         axes = torch.where(degenerate[..., None, None], shaken.flip(-1), found.axes)
-        return Principal(axes, found.centre, found.shares, found.radius, found.away, found.covariance)
+        return Principal(axes, found.centre, found.shares, found.radius, found.columns, found.covariance)
 
     def _poses(self, found: Principal) -> Tensor:
         """The axes with their signs, `[*B, F, n, n]`."""
@@ -120,7 +121,7 @@ class MDSFrame:
             axes = proper(found.axes) if keep else found.axes
             choices = signs(axes.shape[-1], even=keep, device=axes.device)
             return axes[..., None, :, :] * choices[:, None, :]
-        axes = found.axes * settled_signs(found.away.detach() @ found.axes.detach())[..., None, :]
+        axes = found.axes * settled_signs(found.axes.detach(), found.columns.detach())[..., None, :]
         return (proper(axes) if keep else axes)[..., None, :, :]
 
     def __repr__(self) -> str:
@@ -128,20 +129,37 @@ class MDSFrame:
 
 
 def _moments(h: Tensor, power: int) -> Tensor:
-    """`Σ_i h_ik^p / (Σ_i h_ik²)^{p/2}`, at most one in magnitude, `[*B, n]`."""
+    """`Σ_i h_ki^p / (Σ_i h_ki²)^{p/2}` of the rows of `h: [*B, n, N]`, at most one in magnitude, `[*B, n]`."""
     square = h * h
-    odd = square * h if power == 3 else square * square * h
-    size = square.sum(-2)
-    safe = torch.where(size > 0, size, 1.0)
-    return odd.sum(-2) / safe.pow(power / 2)
+    odd = h if power == 3 else square * h
+    total = (odd @ square.mT).diagonal(dim1=-2, dim2=-1)
+    size = square.sum(-1)
+    return total / torch.where(size > 0, size, 1.0).pow(power / 2)
 
 
-def settled_signs(h: Tensor) -> Tensor:
-    """The sign `[*B, n]` that makes the third moment of every column of `h: [*B, N, n]` positive (see `MDSFrame`)."""
+def settled_signs(axes: Tensor, columns: Tensor) -> Tensor:
+    """The signs `[*B, n]` of the axes `[*B, n, n]` for which the third moments of points `[*B, n, N]` are positive.
+
+    Where a third moment vanishes the fifth decides, then the entry of largest magnitude. Works through the batch in
+    blocks that stay in the cache: fresh memory for all of it would cost more than the arithmetic.
+    """
+    shape, size = columns.shape, columns.shape[-2] * columns.shape[-1]
+    blocks = zip(
+        axes.reshape(-1, *axes.shape[-2:]).split(max(1, BLOCK // size)),
+        columns.reshape(-1, *shape[-2:]).split(max(1, BLOCK // size)),
+        strict=True,
+    )
+    found = [_signs_of(turn.mT @ part) for turn, part in blocks]
+    return torch.cat(found).reshape(shape[:-1])
+
+
+def _signs_of(h: Tensor) -> Tensor:
     moment = _moments(h, 3)
     vague = moment.abs() < MIN_MOMENT
     if bool(vague.any()):
-        fifth = _moments(h, 5)
-        peak = h.gather(-2, h.abs().argmax(-2, keepdim=True))[..., 0, :]
-        moment = torch.where(vague, torch.where(fifth.abs() < MIN_MOMENT, peak, fifth), moment)
+        peak = h.gather(-1, h.abs().argmax(-1, keepdim=True))
+        unit = h / torch.where(peak == 0, 1.0, peak.abs())
+        third, fifth = _moments(unit, 3), _moments(unit, 5)
+        settled = torch.where(fifth.abs() < MIN_MOMENT, peak[..., 0], fifth)
+        moment = torch.where(vague, torch.where(third.abs() < MIN_MOMENT, settled, third), moment)
     return torch.where(moment < 0, -1.0, 1.0).to(h)

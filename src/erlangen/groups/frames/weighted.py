@@ -53,7 +53,8 @@ class WeightedFrame:
         if x.shape[-1] != self.n:
             raise ValueError(f"x: {self.group} moves points of {self.n} coordinates, given shape {tuple(x.shape)}")
         source = x if self.differentiable else x.detach()
-        away, centre, _ = centred(source, mask, self.affine)
+        columns, centre, _ = centred(source, mask, self.affine)
+        away = columns.mT
         scale = away.detach().abs().amax((-2, -1), keepdim=True)
         away = away / torch.where(scale > 0, scale, 1.0)
         rank = self._rank(away.detach()).clamp_max(self.n - 1)
@@ -78,8 +79,8 @@ class WeightedFrame:
     def margin(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """The share of the (n-1)-th largest principal standard deviation in the largest, `[*B]`: 0 where the points
         span fewer than n - 1 dimensions, the only place where the frame jumps; infinite in the plane and the line."""
-        away, _, _ = centred(x.detach(), mask, self.affine)
-        values = torch.linalg.svdvals(away.mT @ away)
+        columns, _, _ = centred(x.detach(), mask, self.affine)
+        values = torch.linalg.svdvals(columns @ columns.mT)
         if self.n < 3:
             return torch.where(values[..., 0] > 0, torch.inf, 0.0).to(x.dtype)
         largest = values[..., 0]
@@ -122,7 +123,8 @@ class WeightedFrame:
 @functools.lru_cache(maxsize=16)
 def _choices(count: int, r: int) -> Tensor:
     """Every ordered choice of r of `count` things, `[count! / (count - r)!, r]`."""
-    return torch.tensor(list(itertools.permutations(range(count), r)), dtype=torch.int64).reshape(-1, r)
+    every = list(itertools.permutations(range(count), r))
+    return torch.tensor(every, dtype=torch.int64).reshape(len(every), r)
 
 
 def _gram_schmidt(points: Tensor) -> tuple[Tensor, Tensor]:
