@@ -40,10 +40,12 @@ def rotation_exp(v: Float[Tensor, "*batch dim"], n: int) -> Float[Tensor, "*batc
         a, b = sinc(angle), half_versine(angle)
         x, y, z = v.unbind(-1)
         cos = 1 - b * angle.square()
-        rows = (cos + b * x * x, b * x * y - a * z, b * x * z + a * y)
-        rows += (b * x * y + a * z, cos + b * y * y, b * y * z - a * x)
-        rows += (b * x * z - a * y, b * y * z + a * x, cos + b * z * z)
-        return torch.stack(rows, -1).unflatten(-1, (3, 3))
+        entries = [
+            *(cos + b * x * x, b * x * y - a * z, b * x * z + a * y),
+            *(b * x * y + a * z, cos + b * y * y, b * y * z - a * x),
+            *(b * x * z - a * y, b * y * z + a * x, cos + b * z * z),
+        ]
+        return torch.stack(entries, -1).unflatten(-1, (3, 3))
     if n == 1:
         return torch.ones(*v.shape[:-1], 1, 1, dtype=v.dtype, device=v.device)
     return torch.linalg.matrix_exp(torch.einsum("...k,kij->...ij", v, antisymmetric_basis(n, v.dtype, v.device)))
@@ -63,4 +65,7 @@ def rotation_log(rotation: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch
         from erlangen.groups.rotations.vectors import axis_angle_of
 
         return axis_angle_of(rotation)
-    return SO(n).log(rotation)
+    if n == 2:
+        return SO(2).log(rotation)
+    # in float64, so that only the cut locus itself is refused and not what round-off of the input puts beside it
+    return SO(n).log(rotation.double()).to(rotation.dtype)

@@ -95,7 +95,7 @@ def polar_factors(g: Float[Tensor, "*batch n n"]) -> PolarFactors:
         return PolarFactors(log_p, plane_rotation(angle))
     n = g.shape[-1]
     with torch.no_grad():
-        values = torch.linalg.svdvals(g)
+        values = torch.linalg.svdvals(torch.where(g.isfinite(), g, 0.0))
         _require_invertible(torch.linalg.det(g), values[..., 0] / values[..., -1], n)
     rotation = nearest_orthogonal(g)
     p = g @ rotation.mT

@@ -52,7 +52,9 @@ def nearest_orthogonal(matrix: Float[Tensor, "*batch n n"], *, special: bool = F
     The derivative divides by sums σ_i + σ_j (the last one signed), never by differences, so that it is finite at every
     invertible matrix; where the answer is not unique the undetermined directions get derivative 0. Once differentiable.
     """
-    u, values, vh = torch.linalg.svd(matrix.detach())
+    finite = matrix.isfinite().all(-1).all(-1)[..., None, None]
+    u, values, vh = torch.linalg.svd(torch.where(finite, matrix.detach(), 0.0))
+    u = torch.where(finite, u, torch.nan)  # NaN in, NaN out, without failing the batch
     signs = torch.ones_like(values)
     if special:
         last = torch.sign(torch.linalg.det(u) * torch.linalg.det(vh))

@@ -37,6 +37,13 @@ _FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor
 }
 
 
+def _solve(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """`torch.linalg.eigh`, with NaN out for a matrix that is not finite instead of a failure of the whole batch."""
+    finite = matrix.isfinite().all(-1).all(-1)[..., None]
+    values, vectors = torch.linalg.eigh(torch.where(finite[..., None], matrix, 0.0))
+    return torch.where(finite, values, torch.nan), torch.where(finite[..., None], vectors, torch.nan)
+
+
 class _Spectral(Function):
     """V f(λ) Vᵀ with the derivative of Daleckii and Krein: V (K ∘ Vᵀ dS V) Vᵀ, K the divided differences of f."""
 
@@ -71,7 +78,7 @@ class _Spectral(Function):
 
 
 def _apply(matrix: Tensor, name: str) -> Tensor:
-    values, vectors = torch.linalg.eigh(matrix.detach())
+    values, vectors = _solve(matrix.detach())
     return _Spectral.apply(values, vectors, matrix, name)
 
 
@@ -101,23 +108,39 @@ def symmetric_inverse_sqrt(matrix: Float[Tensor, "*batch n n"]) -> Float[Tensor,
 
 
 class _Eigh(Function):
+    """Values and vectors, with 1/(λ_j - λ_i) replaced by 0 where the gap is below `gap`."""
+
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor, gap: float) -> tuple[Tensor, Tensor]:
-        values, vectors = torch.linalg.eigh(matrix)
-        ctx.gap = gap
-        ctx.save_for_backward(values, vectors)
-        return values, vectors
+    def forward(matrix: Tensor, gap: float) -> tuple[Tensor, Tensor]:
+        return _solve(matrix)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+        ctx.gap = inputs[1]
+        ctx.save_for_backward(*output)
+        ctx.save_for_forward(*output)
+
+    @staticmethod
+    def _kernel(values: Tensor, gap: float) -> Tensor:
+        difference = values[..., None, :] - values[..., :, None]
+        equal = difference.abs() <= gap * values.abs().amax(-1)[..., None, None]
+        return torch.where(equal, 0.0, 1 / torch.where(equal, torch.ones_like(difference), difference))
 
     @staticmethod
     def backward(ctx: Any, grad_values: Tensor, grad_vectors: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
         values, vectors = ctx.saved_tensors
-        difference = values[..., None, :] - values[..., :, None]
-        scale = values.abs().amax(-1)[..., None, None]
-        equal = difference.abs() <= ctx.gap * scale
-        kernel = torch.where(equal, 0.0, 1 / torch.where(equal, torch.ones_like(difference), difference))
-        inner = kernel * (vectors.mT @ grad_vectors) + torch.diag_embed(grad_values)
+        inner = _Eigh._kernel(values, ctx.gap) * (vectors.mT @ grad_vectors) + torch.diag_embed(grad_values)
         grad = vectors @ inner @ vectors.mT
         return (grad + grad.mT) / 2, None
+
+    @staticmethod
+    def jvp(ctx: Any, direction: Tensor, gap: Any) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        values, vectors = ctx.saved_tensors
+        inner = vectors.mT @ ((direction + direction.mT) / 2) @ vectors
+        moved = vectors @ (_Eigh._kernel(values, ctx.gap) * inner)
+        return torch.diagonal(inner, dim1=-2, dim2=-1), moved
 
 
 def eigh_safe(

@@ -5,6 +5,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from erlangen.groups.rotations.planes import cross, dot, in_blocks, to_planes
+
 Degenerate = Literal["complete", "raise"]
 
 
@@ -29,6 +31,14 @@ def require_mode(on_degenerate: str) -> None:
         raise ValueError(f"on_degenerate: got {on_degenerate!r}; allowed are 'complete', 'raise'")
 
 
+def occurs(mask: Tensor) -> bool:
+    """Whether any entry is set; under `torch.vmap`, where nobody can ask, True, so that the careful branch is taken."""
+    try:
+        return bool(mask.any())
+    except RuntimeError:
+        return True
+
+
 def raise_degenerate(bad: Tensor, what: str) -> None:
     """The error for rows that determine no rotation, naming the first of them."""
     rows = [tuple(index) for index in bad.nonzero()[:5].tolist()]
@@ -47,12 +57,26 @@ def rotations(matrix: Tensor, *, project: bool, n: int | None = None, special: b
 
         return nearest(matrix)
     with torch.no_grad():
-        eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
-        wrong = (matrix.mT @ matrix - eye).abs().amax((-2, -1)) > (1e-6 if matrix.dtype == torch.float64 else 1e-3)
-        if special:
-            wrong = wrong | (torch.linalg.det(matrix) < 0)
+        if matrix.shape[-1] == 3 and special:
+            deviation = in_blocks(_deviation_3d, matrix.detach().reshape(-1, 9)).view(matrix.shape[:-2])
+        else:
+            eye = torch.eye(matrix.shape[-1], dtype=matrix.dtype, device=matrix.device)
+            deviation = (matrix.mT @ matrix - eye).abs().amax((-2, -1))
+            if special:
+                deviation = torch.maximum(deviation, 1 - torch.linalg.det(matrix))
+        wrong = deviation > (1e-6 if matrix.dtype == torch.float64 else 1e-3)
         if bool(wrong.any()):
             index = wrong.nonzero()[0].tolist()
-            kind = "rotations" if special else "orthogonal"
+            kind = "a rotation" if special else "orthogonal"
             raise ValueError(f"matrix: entry {index or ''} is not {kind}; pass project=True for the nearest")
     return matrix
+
+
+def _deviation_3d(rows: Tensor) -> Tensor:
+    """The largest entry of |Mᵀ M - I|, and 1 - det M if that is larger, `[N, 9]` -> `[N]`."""
+    m = to_planes(rows).view(3, 3, -1)
+    a, b, c = m[:, 0], m[:, 1], m[:, 2]
+    worst = 1 - dot(torch.stack(cross(a, b)), c)
+    for entry in (dot(a, a) - 1, dot(b, b) - 1, dot(c, c) - 1, dot(a, b), dot(a, c), dot(b, c)):
+        worst = torch.maximum(worst, entry.abs())
+    return worst

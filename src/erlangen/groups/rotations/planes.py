@@ -1,19 +1,27 @@
 """Batches of small vectors as a few long rows: elementwise arithmetic then streams through memory."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+BLOCK = 16_384
+
+
+def in_blocks(function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
+    """`function(*rows)` a block of rows at a time, so that what it computes in between stays in the cache.
+
+    Where gradients are recorded everything is kept anyway, and the call is one.
+    """
+    recorded = torch.is_grad_enabled() and any(x.requires_grad for x in rows)
+    if len(rows[0]) <= 2 * BLOCK or recorded:
+        return function(*rows)
+    return torch.cat([function(*parts) for parts in zip(*(x.split(BLOCK) for x in rows), strict=True)])
 
 
 def to_planes(x: Tensor) -> Tensor:
     """`[*B, k]` -> contiguous `[k, prod(B)]`."""
     return x.reshape(-1, x.shape[-1]).t().contiguous()
-
-
-def from_planes(entries: Sequence[Tensor], shape: tuple[int, ...]) -> Tensor:
-    """k tensors `[N]` -> `shape`, k fastest."""
-    return torch.stack(tuple(entries), -1).view(shape)
 
 
 def dot(a: Tensor, b: Tensor) -> Tensor:

@@ -7,12 +7,13 @@ from torch import Tensor
 from erlangen.groups.lie.spectral import eigh_safe
 from erlangen.groups.rotations.checks import (
     Degenerate,
+    occurs,
     raise_degenerate,
     require_last,
     require_mode,
     rotations,
 )
-from erlangen.groups.rotations.planes import from_planes, to_planes
+from erlangen.groups.rotations.planes import in_blocks, to_planes
 
 
 def from_quaternion(
@@ -25,39 +26,61 @@ def from_quaternion(
     """
     require_last(q, 4, "q")
     require_mode(on_degenerate)
-    planes = to_planes(q)
-    w, x, y, z = planes.roll(1, 0).unbind(0) if scalar_last else planes.unbind(0)
-    size = planes.detach().abs().amax(0)
-    if bool((size == 0).any()):
-        zero = size == 0
+    zero = (q == 0).all(-1, keepdim=True)
+    if occurs(zero):
         if on_degenerate == "raise":
-            raise_degenerate(zero.view(q.shape[:-1]), "a quaternion of length 0")
-        w, x, y, z = torch.where(zero, 1.0, w), *(torch.where(zero, 0.0, v) for v in (x, y, z))
-        size = torch.where(zero, 1.0, size)
-    if not bool(((size > 1e-9) & (size < 1e9)).all()):  # squares would leave the range of float32
-        w, x, y, z = w / size, x / size, y / size, z / size
-    s = 2 / (w * w + x * x + y * y + z * z)
+            raise_degenerate(zero[..., 0], "a quaternion of length 0")
+        one = torch.zeros_like(q)
+        one[..., 3 if scalar_last else 0] = 1
+        q = torch.where(zero, one, q)
+    rows = q.reshape(-1, 4)
+    out = in_blocks(lambda x: _matrix_rows(x.roll(1, -1) if scalar_last else x), rows)
+    return out.view(*q.shape[:-1], 3, 3)
+
+
+def _matrix_rows(q: Tensor) -> Tensor:
+    """Quaternions `[N, 4]` -> matrices `[N, 9]`."""
+    planes = to_planes(q)
+    size = planes.detach().abs().amax(0)
+    least, most = size.aminmax() if size.numel() else (size.new_ones(()), size.new_ones(()))
+    if occurs((least <= 1e-9) | (most >= 1e9)):  # squares would leave the range of float32
+        planes = planes / size
+    w, x, y, z = planes.unbind(0)
+    s = 2 / (planes * planes).sum(0)
     sx, sy, sz = s * x, s * y, s * z
     xx, yy, zz = sx * x, sy * y, sz * z
     xy, xz, yz, wx, wy, wz = sx * y, sx * z, sy * z, sx * w, sy * w, sz * w
     entries = (1 - (yy + zz), xy - wz, xz + wy, xy + wz, 1 - (xx + zz), yz - wx, xz - wy, yz + wx, 1 - (xx + yy))
-    return from_planes(entries, (*q.shape[:-1], 3, 3))
+    return torch.stack(entries, -1)
+
+
+def quaternion_planes(rows: Tensor) -> Tensor:
+    """Matrices `[N, 9]` -> unit quaternions with w >= 0 as `[4, N]`, read off the largest row of 4 q qᵀ."""
+    m = to_planes(rows)
+    a, b, c = m[0], m[4], m[8]
+    wx, wy, wz = m[7] - m[5], m[2] - m[6], m[3] - m[1]
+    xy, xz, yz = m[1] + m[3], m[2] + m[6], m[5] + m[7]
+    one_plus, one_minus, plus, minus = 1 + a, 1 - a, b + c, b - c
+    ww, xx, yy, zz = one_plus + plus, one_plus - plus, one_minus + minus, one_minus - minus
+    with torch.no_grad():
+        is_w = (ww >= xx) & (ww >= yy) & (ww >= zz)
+        is_x = (xx >= yy) & (xx >= zz)
+        is_y = yy >= zz
+    row = [
+        torch.where(is_w, w, torch.where(is_x, x, torch.where(is_y, y, z)))
+        for w, x, y, z in ((ww, wx, wy, wz), (wx, xx, xy, xz), (wy, xy, yy, yz), (wz, xz, yz, zz))
+    ]
+    square = row[0] * row[0]
+    for entry in row[1:]:
+        square = torch.addcmul(square, entry, entry)
+    scale = square.rsqrt() * torch.where(row[0] < 0, -1.0, 1.0)
+    return torch.stack([entry * scale for entry in row])
 
 
 def quaternion_of(matrix: Tensor) -> Tensor:
     """`to_quaternion` without looking whether these are rotations."""
-    m = to_planes(matrix.flatten(-2))
-    a, b, c = m[0], m[4], m[8]
-    # the rows of 4 q qᵀ; the one with the largest diagonal entry is far from 0
-    ww, xx, yy, zz = 1 + a + b + c, 1 + a - b - c, 1 - a + b - c, 1 - a - b + c
-    wx, wy, wz = m[7] - m[5], m[2] - m[6], m[3] - m[1]
-    xy, xz, yz = m[1] + m[3], m[2] + m[6], m[5] + m[7]
-    best = torch.stack([ww, xx, yy, zz]).detach().argmax(0)
-    rows = torch.stack([ww, wx, wy, wz, wx, xx, xy, xz, wy, xy, yy, yz, wz, xz, yz, zz]).view(4, 4, -1)
-    row = rows.gather(0, best.expand(1, 4, -1))[0]
-    row = row / row.square().sum(0).sqrt()
-    row = row * torch.where(row[0] < 0, -1.0, 1.0)
-    return row.t().contiguous().view(*matrix.shape[:-2], 4)
+    out = in_blocks(lambda rows: quaternion_planes(rows).t(), matrix.reshape(-1, 9))
+    return out.contiguous().view(*matrix.shape[:-2], 4)
 
 
 def to_quaternion(
@@ -116,7 +139,7 @@ def from_10d(x: Float[Tensor, "*batch 10"], *, on_degenerate: Degenerate = "comp
     gap = (values[..., 1] - values[..., 0]).detach()
     double = gap <= 1e3 * torch.finfo(x.dtype).eps * values.detach().abs().amax(-1)
     q = vectors[..., 0]
-    if bool(double.any()):
+    if occurs(double):
         if on_degenerate == "raise":
             raise_degenerate(double, "a double smallest eigenvalue")
         q = torch.where(double[..., None], q.detach(), q)

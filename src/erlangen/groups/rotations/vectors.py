@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from erlangen.groups.lie.exponential import rotation_exp, safe_norm
+from erlangen.groups.lie.exponential import rotation_exp
 from erlangen.groups.rotations.checks import require_last, rotations
-from erlangen.groups.rotations.quaternions import from_quaternion, quaternion_of
+from erlangen.groups.rotations.planes import dot, in_blocks
+from erlangen.groups.rotations.quaternions import from_quaternion, quaternion_of, quaternion_planes
 
 
 def from_axis_angle(v: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
@@ -22,17 +23,21 @@ def from_axis_angle(v: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]
 
 def axis_angle_of(matrix: Tensor) -> Tensor:
     """`to_axis_angle` without looking whether these are rotations."""
-    q = quaternion_of(matrix)
-    w, vector = q[..., 0], q[..., 1:]
-    size = safe_norm(vector)
-    half = torch.atan2(size, w)
+    return in_blocks(_axis_angle_rows, matrix.reshape(-1, 9)).view(*matrix.shape[:-2], 3)
+
+
+def _axis_angle_rows(rows: Tensor) -> Tensor:
+    planes = quaternion_planes(rows)
+    w, vector = planes[0], planes[1:]
+    square = dot(vector, vector)
+    near = square < (1e-4 if rows.dtype == torch.float64 else 2.5e-3)
     # near 0: 2 atan2(s, w) / s = (2 / w) (1 - (s/w)²/3 + (s/w)⁴/5 - ...)
-    near = size < (1e-2 if matrix.dtype == torch.float64 else 5e-2)
-    safe_w = torch.where(near, w, torch.ones_like(w))
-    t = torch.where(near, vector.square().sum(-1), torch.zeros_like(w)) / safe_w.square()
-    series = 2 / safe_w * (1 - t * (1 / 3 - t * (1 / 5 - t * (1 / 7 - t * (1 / 9 - t / 11)))))
-    factor = torch.where(near, series, 2 * half / torch.where(near, torch.ones_like(size), size))
-    return factor[..., None] * vector
+    inverse = 1 / torch.where(near, w, 1.0)
+    t = torch.where(near, square, 0.0) * inverse * inverse
+    series = 2 * inverse * (1 - t * (1 / 3 - t * (1 / 5 - t * (1 / 7 - t * (1 / 9 - t / 11)))))
+    size = torch.where(near, 1.0, square).sqrt()
+    factor = torch.where(near, series, 2 * torch.atan2(size, w) / size)
+    return (factor * vector).t().contiguous()
 
 
 def to_axis_angle(matrix: Float[Tensor, "*batch 3 3"], *, project: bool = False) -> Float[Tensor, "*batch 3"]:
