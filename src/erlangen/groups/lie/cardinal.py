@@ -45,12 +45,3 @@ def atanhc(x: Tensor) -> Tensor:
 def half_versine(x: Tensor) -> Tensor:
     """(1 - cos x) / x², without cancellation."""
     return sinc(x / 2).square() / 2
-
-
-def log_sinhc(x: Tensor) -> Tensor:
-    """log(sinh(x) / x), without overflow at large |x|."""
-    size = x.abs()
-    far = size > 15
-    near_value = torch.log(sinhc(torch.where(far, torch.zeros_like(x), x)))
-    safe = torch.where(far, size, torch.ones_like(size))
-    return torch.where(far, safe + torch.log(-torch.expm1(-2 * safe) / 2) - torch.log(safe), near_value)

@@ -1,22 +1,19 @@
 """The polar (Cartan) factors of GL⁺(n) and SL(n), and the global coordinates they give."""
 
 import math
-from functools import lru_cache
 from typing import NamedTuple
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from erlangen.groups.base import GroupMembershipError
 from erlangen.groups.elements import plane_rotation
 from erlangen.groups.lie.cardinal import asinhc, sinhc
 from erlangen.groups.lie.exponential import rotation_dimension, rotation_exp, rotation_log, safe_norm
 from erlangen.groups.lie.procrustes import nearest_orthogonal
 from erlangen.groups.lie.spectral import symmetric_exp, symmetric_log
-
-
-class GroupMembershipError(ValueError):
-    """The tensor is not an element of the group."""
+from erlangen.groups.linear import symmetric_basis
 
 
 class PolarFactors(NamedTuple):
@@ -24,34 +21,6 @@ class PolarFactors(NamedTuple):
 
     log_p: Tensor
     rotation: Tensor
-
-
-@lru_cache(maxsize=32)
-def _basis(n: int, traceless: bool) -> Tensor:
-    diagonal = torch.zeros(n, n, dtype=torch.float64)
-    diagonal[0] = 1 / math.sqrt(n)
-    for k in range(1, n):  # Helmert's contrasts: orthonormal, each with sum zero
-        diagonal[k, :k] = 1 / math.sqrt(k * (k + 1))
-        diagonal[k, k] = -k / math.sqrt(k * (k + 1))
-    off = torch.zeros(rotation_dimension(n), n, n, dtype=torch.float64)
-    row, column = torch.triu_indices(n, n, 1)
-    index = torch.arange(len(row))
-    off[index, row, column] = off[index, column, row] = 1 / math.sqrt(2)
-    return torch.cat([torch.diag_embed(diagonal[1:] if traceless else diagonal), off])
-
-
-def symmetric_basis(
-    n: int,
-    *,
-    traceless: bool = False,
-    dtype: torch.dtype | None = None,
-    device: torch.device | str | None = None,
-) -> Float[Tensor, "count n n"]:
-    """A basis of the symmetric matrices, orthonormal for tr(AᵀB): I/√n (left out when `traceless`), the diagonal
-    contrasts, then the off-diagonals, 1/√2 in two places."""
-    if n < 1:
-        raise ValueError(f"n: a matrix has at least one row, given {n}")
-    return _basis(n, traceless).to(dtype=dtype or torch.get_default_dtype(), device=device)
 
 
 def polar_dimension(n: int, *, traceless: bool = False) -> int:
@@ -128,7 +97,8 @@ def _plane_factors(g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def polar_coordinates(g: Float[Tensor, "*batch n n"], *, traceless: bool = False) -> Float[Tensor, "*batch dim"]:
-    """ξ⁻¹(g) = [vee(log P), log R]: coordinates of log P in `symmetric_basis`, then those of the rotation.
+    """ξ⁻¹(g) = [vee(log P), log R]: coordinates of log P in `symmetric_basis`, then those of the rotation, in the
+    basis of `GLPlus(n).algebra_basis` (orthonormal for ½ tr AᵀB), so that a positive definite g has its logarithm.
 
     All of GL⁺(n) in n² numbers, or of SL(n) in n² - 1 (`traceless=True`, where log det is dropped, not checked). The
     rotation's part lies in (-π, π], the only cut being at half a turn; a rotation of the plane has its angle there and
@@ -140,11 +110,13 @@ def polar_coordinates(g: Float[Tensor, "*batch n n"], *, traceless: bool = False
     n = g.shape[-1]
     if n == 2:
         half_log_det, traceless_part, angle = _plane_factors(g)
-        parts = [traceless_part * math.sqrt(2), angle[..., None]]
-        return torch.cat(parts if traceless else [half_log_det[..., None] * math.sqrt(2), *parts], -1)
+        p, q = traceless_part.unbind(-1)
+        if traceless:
+            return torch.stack([p, q, angle], -1)
+        return torch.stack([(half_log_det + p) / math.sqrt(2), (half_log_det - p) / math.sqrt(2), q, angle], -1)
     log_p, rotation = polar_factors(g)
     basis = symmetric_basis(n, traceless=traceless, dtype=g.dtype, device=g.device)
-    return torch.cat([torch.einsum("...ij,kij->...k", log_p, basis), rotation_log(rotation)], -1)
+    return torch.cat([torch.einsum("...ij,kij->...k", log_p, basis / 2), rotation_log(rotation)], -1)
 
 
 def from_polar_coordinates(
@@ -165,10 +137,10 @@ def from_polar_coordinates(
 def symmetric_exponential(v: Tensor, n: int, *, traceless: bool = False) -> Tensor:
     """exp(Σ v_k B_k) over `symmetric_basis`, `[*B, count]` -> `[*B, n, n]`; n = 2 in closed form."""
     if n == 2:
-        part = v[..., -2:] / math.sqrt(2)
-        size = safe_norm(part)
-        cosh, (p, q) = torch.cosh(size), (part * sinhc(size)[..., None]).unbind(-1)
-        out = torch.stack([cosh + p, q, q, cosh - p], -1).unflatten(-1, (2, 2))
-        return out if traceless else out * torch.exp(v[..., 0] / math.sqrt(2))[..., None, None]
+        p, q = (v[..., 0], v[..., 1]) if traceless else ((v[..., 0] - v[..., 1]) / math.sqrt(2), v[..., 2])
+        size = safe_norm(torch.stack([p, q], -1))
+        cosh, shape = torch.cosh(size), sinhc(size)
+        out = torch.stack([cosh + shape * p, shape * q, shape * q, cosh - shape * p], -1).unflatten(-1, (2, 2))
+        return out if traceless else out * torch.exp((v[..., 0] + v[..., 1]) / math.sqrt(2))[..., None, None]
     basis = symmetric_basis(n, traceless=traceless, dtype=v.dtype, device=v.device)
     return symmetric_exp(torch.einsum("...k,kij->...ij", v, basis))

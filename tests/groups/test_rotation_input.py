@@ -5,7 +5,7 @@ import torch
 
 from erlangen.groups import rotations as ro
 
-from .test_rotations import PAIRS, close, drawn, noise
+from .test_rotation_representations import PAIRS, close, drawn, noise
 
 DEGENERATE = {
     "from_6d zero": (ro.from_6d, torch.zeros(6)),
