@@ -3,9 +3,11 @@
 from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
+    "charged_particles": "erlangen.data.n_body:charged_particles",
     "ArrayDataset": "erlangen.data.array_dataset:ArrayDataset",
     "PairBatch": "erlangen.data.batch:PairBatch",
     "Views": "erlangen.data.views:Views",
+    "graphs": "erlangen.data.graphs",
     "load": "erlangen.data.loading:load",
     "names": "erlangen.data.named:names",
 }
