@@ -4,6 +4,7 @@ from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
     "images": "erlangen.nn.images",
+    "points": "erlangen.nn.points",
     "graphs": "erlangen.nn.graphs",
     "heads": "erlangen.nn.heads",
     "hyper": "erlangen.nn.hyper",
@@ -17,6 +18,8 @@ _PUBLIC = {
     "SoftLinear": "erlangen.nn.soft_equivariant:SoftLinear",
     "MLP": "erlangen.nn.mlp:MLP",
     "prototypes": "erlangen.nn.prototypes",
+    "flows": "erlangen.nn.flows",
+    "RotationHead": "erlangen.nn.rotation_head:RotationHead",
 }
 __all__ = sorted(_PUBLIC)
 

@@ -7,6 +7,7 @@ from erlangen._registry import encoders, modules
 SHIPPED = (
     "erlangen.nn.mlp",
     "erlangen.nn.symmetrize",
+    "erlangen.nn.points.tinv",
     "erlangen.nn.soft_equivariant",
     "erlangen.nn.images.plain_cnn",
     "erlangen.nn.images.group_cnn",
@@ -16,6 +17,13 @@ SHIPPED = (
     "erlangen.nn.graphs.equivariant_linear",
     "erlangen.nn.graphs.tensorized_gnn",
     "erlangen.nn.graphs.polynomial_family",
+    "erlangen.nn.flows.equivariant_manifold_flow",
+    "erlangen.nn.points.gaunt_product",
+    "erlangen.nn.points.gaunt_power",
+    "erlangen.nn.points.vector_gaunt_product",
+    "erlangen.nn.points.tensor_product",
+    "erlangen.nn.points.edge_product",
+    "erlangen.nn.rotation_head",
 )
 for _name in SHIPPED:
     importlib.import_module(_name)

@@ -23,6 +23,8 @@ _PUBLIC = {
     "get": "erlangen.objectives.catalogue:get",
     "names": "erlangen.objectives.catalogue:names",
     "register": "erlangen.objectives.catalogue:register",
+    "effective_sample_size": "erlangen.objectives.density_matching:effective_sample_size",
+    "reverse_kl": "erlangen.objectives.density_matching:reverse_kl",
 }
 __all__ = sorted(_PUBLIC)
 

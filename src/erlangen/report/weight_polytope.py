@@ -167,4 +167,5 @@ def _draw_weights(axes: Axes, module: HighestWeightModule, weights: np.ndarray, 
         away = points[:, 2]
         fade = fade * (0.35 + 0.65 * (away - away.min()) / max(float(np.ptp(away)), 1e-9))
     area[0] += 30
-    axes.scatter(points[:, 0], points[:, 1], s=np.minimum(area, 140), color=DOT, alpha=fade, lw=0, zorder=5)
+    opacity: Any = fade
+    axes.scatter(points[:, 0], points[:, 1], s=np.minimum(area, 140), color=DOT, alpha=opacity, lw=0, zorder=5)
