@@ -81,7 +81,7 @@ class S2Grid:
         if degree <= DENSE_DEGREE:
             table = _dense(degree, self.n_theta, self.n_phi, normalization).to(coefficients)
             return (coefficients @ table).unflatten(-1, self.shape)
-        legendre, trigonometric = _separable(degree, self.n_theta, self.n_phi, normalization)
+        legendre, trigonometric = separable_tables(degree, self.n_theta, self.n_phi, normalization)
         by_order = coefficients[..., _by_order(degree)]  # [*batch, 2 l + 1, l + 1]; the Legendre table pads with zeros
         heights = torch.einsum("...ml,mlt->...tm", by_order, legendre.to(coefficients))
         return heights @ trigonometric.to(coefficients)
@@ -106,7 +106,7 @@ class S2Grid:
             table = _dense(degree, self.n_theta, self.n_phi, normalization).to(signal)
             out = weighted.flatten(-2) @ table.mT
         else:
-            legendre, trigonometric = _separable(degree, self.n_theta, self.n_phi, normalization)
+            legendre, trigonometric = separable_tables(degree, self.n_theta, self.n_phi, normalization)
             heights = weighted @ trigonometric.to(signal).mT
             by_order = torch.einsum("...tm,mlt->...ml", heights, legendre.to(signal))
             out = by_order.flatten(-2)[..., _from_order(degree)]
@@ -130,7 +130,7 @@ def _dense(l_max: int, n_theta: int, n_phi: int, normalization: Normalization) -
 
 
 @functools.cache
-def _separable(l_max: int, n_theta: int, n_phi: int, normalization: Normalization) -> tuple[Tensor, Tensor]:
+def separable_tables(l_max: int, n_theta: int, n_phi: int, normalization: Normalization) -> tuple[Tensor, Tensor]:
     """Legendre functions `[2 l_max + 1, l_max + 1, n_theta]`, zero where l < |m|, and cos and sin `[2 l_max + 1, n_phi]`."""
     table = legendre_table(l_max, gauss_legendre(n_theta)[0])
     factors = torch.tensor([scale(l, normalization) for l in range(l_max + 1)], dtype=torch.float64)
