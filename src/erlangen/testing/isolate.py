@@ -40,7 +40,10 @@ def random_state_kept() -> Iterator[None]:
 
 
 def seed_everything(seed: int) -> None:
-    torch.manual_seed(seed)
+    """Seed the generators in use; `torch.manual_seed` would also queue seeds for every absent device, which is slow."""
+    torch.default_generator.manual_seed(seed)
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002
     random.seed(seed)
 

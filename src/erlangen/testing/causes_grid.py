@@ -1,0 +1,215 @@
+"""Causes of a break on grids: padding, strides, interpolation, filters with an orientation, absolute position."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from erlangen.testing import ablate, leaves
+from erlangen.testing.causes_points import wrong_side
+from erlangen.testing.lab import Lab, own_tensors
+from erlangen.testing.measure import move_input, move_output
+from erlangen.testing.runner import Runner
+
+STRIDES = "strides and pooling sample a fixed grid: shifts that are no multiple of the stride alias"
+FILTERS = "plain filters have an orientation of their own; share them over the group (group convolution)"
+PIXELS = "the layout of the pixels enters (absolute position, flattening): pool over the plane first"
+
+
+def shifted_back(lab: Lab) -> str | None:
+    """Does the output shift the other way?"""
+    if lab.motions <= {"shift"} and wrong_side(lab):
+        return "the wrong side: the output shifts the other way (the inverse shift)"
+    return None
+
+
+def padding(lab: Lab) -> str | None:
+    """Under shifts: is the break gone once paddings wrap around, or away from the border?"""
+    if "shift" not in lab.motions:
+        return None
+    draws = [d for d in lab.picks]
+    names: list[str] = []
+
+    def wrap(twin: Runner) -> bool:
+        found = ablate.circular_padding(twin)
+        names.extend([found] if found else [])
+        return found is not None
+
+    error = lab.error_with(wrap, draws=draws)
+    if error <= lab.tolerance:
+        where = names[0] if names else ""
+        return f"padding ({where}) tells the layers where the border is; use circular padding"
+    if names and _repeats(lab, wrap) > 1:
+        return f"padding ({names[0]}) tells the layers where the border is; and {STRIDES}"
+    return _border(lab)
+
+
+def _border(lab: Lab) -> str | None:
+    """Is every error near the border, or near where the border went?"""
+    out = lab.output
+    if not isinstance(out, Tensor) or out.dim() < 1 or out.shape[-1] < 8:
+        return None
+    shares = []
+    for draw in lab.picks:
+        target, got = move_output(lab.symmetry, draw.g, out), lab.moved(draw)
+        if target.shape != got.shape:
+            return None
+        wrong = (got.double() - target.double()).abs() > 1e-9 * float(target.double().abs().max())
+        if wrong.is_complex():
+            return None
+        shares.append(float(wrong.double().mean()))
+    if shares and max(shares) < 0.75 and min(shares) > 0:
+        return "padding: the error sits at the border only; use circular padding or compare the interior"
+    return None
+
+
+def strides(lab: Lab) -> str | None:
+    """Under shifts: do shifts by a multiple hold?"""
+    if "shift" in lab.motions and _repeats(lab, None) > 1:
+        return STRIDES
+    return None
+
+
+def _repeats(lab: Lab, change: Any) -> int:
+    """The smallest m among 2, 4, 8, 16 for which every broken element applied m times holds (and moves); else 0."""
+    for m in (2, 4, 8, 16):
+        errors, moves = [], False
+        for draw in lab.picks:
+            twin = lab.runner
+            if change is not None:
+                from erlangen.testing import perturb
+
+                twin = perturb.clone_runner(lab.runner)
+                change(twin)
+            plain = twin(lab.base, seed=lab.noise_seed)
+            moved: Any = lab.base
+            target = plain
+            for _ in range(m):
+                moved = move_input(lab.symmetry, draw.g, moved, lab.runner.dtype)
+                target = move_output(lab.symmetry, draw.g, target)
+            moves = moves or not leaves.same(moved, lab.base)
+            got = twin(moved, seed=lab.noise_seed)
+            left, right = leaves.stacked(got), leaves.stacked(target)
+            errors.append(float((left - right).norm() / right.norm().clamp_min(1e-300)))
+        if errors and moves and max(errors) <= lab.tolerance:
+            return m
+    return 0
+
+
+def filters(lab: Lab) -> str | None:
+    """Under turns: is the break gone once every filter is averaged over the turns?"""
+    if "turn" not in lab.motions:
+        return None
+    exact = _exact_draws(lab)
+    if exact and lab.heals(ablate.symmetric_filters, draws=exact):
+        return FILTERS
+    if exact and _is_a_filter(lab):
+        return FILTERS
+    kind = (lab.result.first_breaking or "").partition("(")[2]
+    strided = [m for root in lab.runner.modules for m in root.modules() if _stride(m) > 1]
+    if not any(_has_filter(m) for root in lab.runner.modules for m in root.modules()):
+        return _no_filter(lab)
+    if strided and exact and lab.error_with(ablate.symmetric_filters, draws=exact) > lab.tolerance:
+        symmetric = not _changes_filters(lab)
+        if symmetric:
+            return (
+                "a stride samples a grid that is not centred: a turn moves the sampling grid; use odd sizes or pooling"
+            )
+    if kind.startswith("Conv"):
+        return FILTERS
+    return None
+
+
+def _exact_draws(lab: Lab) -> list[Any]:
+    is_exact = getattr(lab.symmetry.input_action, "is_exact", None)
+    if is_exact is None:
+        return lab.picks
+    return [d for d in lab.main.draws if d.distance > 0 and bool(is_exact(d.g))][:3]
+
+
+def _has_filter(module: Any) -> bool:
+    weight = getattr(module, "_parameters", {}).get("weight")
+    return weight is not None and weight.dim() == 4 and weight.shape[-1] > 1
+
+
+def _stride(module: Any) -> int:
+    stride = getattr(module, "stride", 1)
+    values = stride if isinstance(stride, (tuple, list)) else (stride,)
+    return max((v for v in values if isinstance(v, int)), default=1)
+
+
+def _changes_filters(lab: Lab) -> bool:
+    """Whether averaging the filters changes what the model computes."""
+    from erlangen.testing import perturb
+
+    twin = perturb.clone_runner(lab.runner)
+    ablate.symmetric_filters(twin)
+    after = leaves.stacked(twin(lab.base, seed=lab.noise_seed))
+    return float((after - leaves.stacked(lab.output)).norm()) > 1e-6 * lab.size
+
+
+def _is_a_filter(lab: Lab) -> bool:
+    """Whether the model commutes with shifts away from the border: then its weights are a filter."""
+    out, x = lab.output, next((t for t in leaves.all_leaves(lab.base) if leaves.is_plain(t)), None)
+    if lab.runner.modules or x is None or not isinstance(out, Tensor) or out.shape[-2:] != x.shape[-2:]:
+        return False
+    k = x.shape[-1] // 4
+    if k < 2:
+        return False
+    moved = leaves.map_leaves(lambda t: torch.roll(t, (1, 1), (-2, -1)) if leaves.is_plain(t) else t, lab.base)
+    got, want = lab.runner(moved, seed=lab.noise_seed), torch.roll(out, (1, 1), (-2, -1))
+    inner = (..., slice(k, -k), slice(k, -k))
+    return float((got[inner] - want[inner]).norm()) <= 1e-8 * float(want[inner].norm())
+
+
+def _no_filter(lab: Lab) -> str | None:
+    if getattr(lab.symmetry.input_action, "exact", True) is False and not _exact_draws(lab):
+        return "interpolation: the action resamples, so elements off the grid cannot be exact"
+    return None
+
+
+def position(lab: Lab) -> str | None:
+    """Does the break vanish when a tensor of the model is moved along with the grid?"""
+    kind = (lab.result.first_breaking or "").partition("(")[2]
+    if kind.startswith("Linear"):
+        return f"flattening: {PIXELS}"
+    x = next((t for t in leaves.all_leaves(lab.base) if leaves.is_plain(t)), None)
+    if x is None or len(lab.session.args) != 1:
+        return None
+    tail = 2 if x.dim() >= 3 else 1
+    for what, name, tensor in own_tensors(lab.runner)[:40]:
+        if tensor.dim() < tail or tensor.shape[-tail:] != x.shape[-tail:]:
+            continue
+        errors = []
+        for draw in lab.picks:
+            errors.append(lab.error_with(_moving(lab, name, draw.g), draws=[draw]))
+        if errors and max(errors) <= lab.tolerance:
+            return f"absolute position enters through {what} {name}: moved along with the grid, the break is gone"
+    return None
+
+
+def _moving(lab: Lab, name: str, g: Any) -> Any:
+    from erlangen.testing.causes_points import after_the_first_call
+
+    def change(runner: Runner) -> None:
+        tensor = next(t for _, n, t in own_tensors(runner) if n == name)
+        given = next(t for t in leaves.all_leaves(lab.base) if leaves.is_plain(t))
+        shaped = tensor.detach().reshape(*[1] * max(given.dim() - tensor.dim(), 0), *tensor.shape)
+        moved = lab.symmetry.act_input(g, (shaped.double(),))[0].reshape(tensor.shape)
+        after_the_first_call(runner, lambda: tensor.copy_(moved))
+
+    return change
+
+
+def layout(lab: Lab) -> str | None:
+    if getattr(lab.symmetry.input_action, "exact", True) is False and lab.result.verdict == "approximate":
+        return "interpolation: the action resamples, so elements off the grid cannot be exact"
+    kind = (lab.result.first_breaking or "").partition("(")[2]
+    if "shift" in lab.motions and (kind.startswith("Conv") or "Pool" in kind):
+        return STRIDES
+    return PIXELS
+
+
+GRID = (shifted_back, position, padding, strides, filters, layout)
