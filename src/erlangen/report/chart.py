@@ -23,7 +23,8 @@ def chart(
     """A figure of kind `curve` or `bars` with its title and legend.
 
     `spec["series"]` holds `{"name", "x", "y", "low"?, "high"?}`; x may be numbers or names. `spec["lines"]` holds
-    horizontal references `{"name", "value"}`. A series called untrained, null or the like is drawn in grey.
+    horizontal references `{"name", "value"}`. A series called untrained, null or the like is drawn in grey. A series
+    with `"line": False` is drawn as dots only, one with `"dots": False` as a line only.
     """
     series = [mapping(s) for s in sequence(spec.get("series"))]
     lines = [mapping(line) for line in sequence(spec.get("lines"))]
@@ -136,10 +137,10 @@ def _curve(s: Mapping[str, Any], style: str, xs: Scale, ys: Scale, names: list[s
         back = " ".join(f"{at[i]},{ys(low[i])}" for i in reversed(band))
         parts.append(f'<polygon class="band {style}" points="{there} {back}"/>')
     points = [(a, ys(v), v) for a, v in zip(at, y, strict=False) if math.isfinite(v)]
-    if len(points) > 1:
+    if len(points) > 1 and s.get("line") is not False:
         joined = " ".join(f"{a},{b}" for a, b, _ in points)
         parts.append(f'<polyline class="curve {style}" points="{joined}"/>')
-    if len(points) <= 40:
+    if s.get("dots") is not False and (len(points) <= 40 or s.get("line") is False):
         name = escape(s.get("name") or "")
         parts += [
             f'<circle class="point {style}" cx="{a}" cy="{b}" r="2.6"><title>{name} {figure_text(v)}</title></circle>'
@@ -173,7 +174,11 @@ def _legend(series: list[dict[str, Any]], styles: list[str], lines: list[dict[st
     named += [(str(line.get("name")), "rule") for line in lines if line.get("name")]
     if len(named) < 2 and not lines:
         return ""
-    items = "".join(f'<li><span class="swatch {style}"></span>{escape(name)}</li>' for name, style in named)
+    lone = {str(s.get("name")) for s in series if s.get("line") is False}
+    items = "".join(
+        f'<li><span class="swatch {style}{" dots" if name in lone else ""}"></span>{escape(name)}</li>'
+        for name, style in named
+    )
     return f'<ul class="legend">{items}</ul>'
 
 

@@ -27,7 +27,8 @@ def _row(row: Mapping[str, Any]) -> str:
     items = "".join(f"<li>{_shown(n, query, rank)}</li>" for rank, n in enumerate(found, 1))
     return (
         f'{title}<div class="search"><div class="query"><span class="eyebrow">query</span>'
-        f'{_shown(query, None, 0)}</div><ol class="found">{items}</ol></div>'
+        f'{_shown(query, None, 0)}</div><div><span class="eyebrow">nearest first</span>'
+        f'<ol class="found">{items}</ol></div></div>'
     )
 
 

@@ -13,6 +13,7 @@ from erlangen.report.panels import profile_section, similarity_section, worst_se
 from erlangen.report.plain import as_record, mapping
 from erlangen.report.proof import proof_section
 from erlangen.report.respect import respect_section
+from erlangen.report.snapshots import check_record
 from erlangen.report.verdicts import verdict_section
 from erlangen.report.wording import escape
 
@@ -27,8 +28,8 @@ def render_html(report: Any, proof: Sequence[Any] | None = None, gallery: Sequen
     """The report as one HTML page that needs nothing else.
 
     - `report`: a `Report`, or the dict of `Report.to_dict()`.
-    - `proof`: check results (or their `to_dict()`), shown as the proof panel; `name` and, in `worst`, the pictures
-      `before` and `after` are shown where they are there.
+    - `proof`: check results, shown as the proof panel with pictures of their worst case; or their `to_dict()`, where
+      `name` and, in `worst`, the pictures `before`, `after`, `wanted` and `got` are shown if they are there.
     - `gallery`: rows of a query and its neighbours, shown as the search panel (`gallery.search_section` has the form).
 
     The same input gives the same bytes. A page that would exceed two megabytes shows fewer pictures, then leaves
@@ -36,7 +37,7 @@ def render_html(report: Any, proof: Sequence[Any] | None = None, gallery: Sequen
     """
     record = as_record(report)
     record["findings"] = [dict(f) for f in record["findings"] if isinstance(f, Mapping)]
-    checks = [dict(r) if isinstance(r, Mapping) else dict(r.to_dict()) for r in proof or []]
+    checks = [check_record(r) for r in proof or []]
     for most, keep in ((24, "all"), (8, "all"), (8, "no pictures"), (4, "no figures")):
         page = _page(record, checks, list(gallery or []), most=most, keep=keep)
         if len(page.encode("utf-8")) <= MAX_BYTES:
@@ -66,7 +67,9 @@ def _page(record: dict[str, Any], checks: list[dict[str, Any]], gallery: list[An
         (
             "proof",
             "Proof",
-            "f(g·x) against g·f(x), worst over the drawn elements, on a logarithmic scale.",
+            "Move the input by an element g of the group: does the answer f move along? The numbers are "
+            "‖f(g·x) − g·f(x)‖ / ‖g·f(x)‖ for the worst g that was drawn: 0.1 is an answer that is off by 10 % of its "
+            "size.",
             proof_section(checks) if checks else "",
         ),
         (
@@ -76,17 +79,24 @@ def _page(record: dict[str, Any], checks: list[dict[str, Any]], gallery: list[An
             profile_section(record),
         ),
         ("similarity", "Similarity of layers", "Which layers hold the same geometry.", similarity_section(record)),
-        ("worst", "Worst cases", "Where it went wrong most.", worst_section(record, most=most)),
+        (
+            "worst",
+            "Worst cases",
+            "The inputs on which it went wrong most: on the left as given, on the right moved by an element of the group.",
+            worst_section(record, most=most),
+        ),
         (
             "search",
             "Search",
-            "A query and its nearest neighbours in the embedding.",
+            "A query and what lies nearest to it in the embedding. Under each picture its class and how similar it is to "
+            "the query (1: as similar as can be); a dashed frame marks another class than the query's.",
             search_section(gallery, most=most),
         ),
         (
             "methods",
             "Methods and numbers",
-            "How each number was made, and the number itself.",
+            "How each number was made, and the number itself: open a line for the formula, the rule behind the verdict, "
+            "what it assumes and where it comes from.",
             method_section(record["findings"]),
         ),
     ]
