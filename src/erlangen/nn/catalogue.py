@@ -17,6 +17,8 @@ SHIPPED = (
     "erlangen.nn.graphs.equivariant_linear",
     "erlangen.nn.graphs.tensorized_gnn",
     "erlangen.nn.graphs.polynomial_family",
+    "erlangen.nn.graphs.ppgn",
+    "erlangen.nn.graphs.subgraph_equivariant",
     "erlangen.nn.flows.equivariant_manifold_flow",
     "erlangen.nn.points.gaunt_product",
     "erlangen.nn.points.gaunt_power",
