@@ -11,6 +11,10 @@ _PUBLIC = {
     "equivariant_polynomial": f"{_HERE}.single_polynomial:equivariant_polynomial",
     "polynomial_features": f"{_HERE}.polynomial_family:polynomial_features",
     "PolynomialFeatures": f"{_HERE}.polynomial_family:PolynomialFeatures",
+    "PPGN": f"{_HERE}.ppgn:PPGN",
+    "PPGNPlusPlus": f"{_HERE}.ppgn:PPGNPlusPlus",
+    "SubgraphLinear": f"{_HERE}.subgraph_linear:SubgraphLinear",
+    "SubgraphPermEquivariant": f"{_HERE}.subgraph_equivariant:SubgraphPermEquivariant",
 }
 __all__ = sorted(_PUBLIC)
 
