@@ -198,7 +198,7 @@ def _product(symmetry: Symmetry, args: tuple[Any, ...], options: Options) -> Fou
         elements[i] = inner.elements
         if moved is not None:
             elements[i] = map_elem(lambda e: e.flatten(len(lead), len(lead) + 1), inner.elements)
-        weights = (weights[..., None] * inner.weights.reshape(*weights.shape, -1)).flatten(-2)
+        weights = (weights[..., None] * inner.weights.reshape(*weights.shape, inner.size)).flatten(-2)
     return Found(FrameBatch(tuple(elements), weights), shared=False)
 
 

@@ -4,6 +4,9 @@ import importlib
 
 SHIPPED = (
     "frame_averaging",
+    "tinvnn",
+    "graph_separation",
+    "n_body_frames",
     "rotnet",
     "vicreg",
     "highest_weight_faces",

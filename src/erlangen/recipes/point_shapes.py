@@ -81,3 +81,37 @@ def _surface(packed: np.ndarray, generator: torch.Generator) -> Tensor:
 def _normalised(x: Tensor) -> Tensor:
     x = x - x.mean(-2, keepdim=True)
     return x / x.square().sum((-2, -1), keepdim=True).sqrt() * math.sqrt(x.shape[-2])
+
+
+EIGHT = ("cone", "torus", "box", "cylinder", "ellipsoid", "pyramid", "left helix", "right helix")
+
+
+def eight_shapes(count: int, generator: torch.Generator, points: int = 256) -> tuple[Tensor, Tensor]:
+    """Noisy points on eight kinds of upright solids `[count, points, 3]`, stretched at random, and their classes.
+
+    The two helices are mirror images: no function that reflections leave unchanged tells them apart.
+    """
+    label = torch.arange(count) % len(EIGHT)
+    a, b = torch.rand(2, count, points, generator=generator)
+    turn = 2 * math.pi * a
+    ring = torch.stack([turn.cos(), turn.sin()], -1)
+    cube = torch.rand(count, points, 3, generator=generator) * 2 - 1
+    face = torch.randint(3, (count, points, 1), generator=generator)
+    side = torch.randint(2, (count, points, 1), generator=generator) * 2.0 - 1
+    ball = torch.randn(count, points, 3, generator=generator)
+    tube = 2 * math.pi * b[..., None]
+    winding = 3 * turn + 2 * math.pi * torch.rand(count, 1, generator=generator)
+    spiral = torch.stack([0.5 * winding.cos(), 0.5 * winding.sin(), 2 * a - 1], -1)
+    kinds = (
+        torch.cat([ring * (1 - b.sqrt())[..., None], 2 * b.sqrt()[..., None] - 1], -1),
+        torch.cat([ring * (1 + 0.35 * tube.cos()), 0.35 * tube.sin()], -1),
+        cube.scatter(-1, face, side) * torch.tensor([0.6, 0.8, 1.0]),
+        torch.cat([0.6 * ring, cube[..., 2:]], -1),
+        ball / ball.norm(dim=-1, keepdim=True) * torch.tensor([0.6, 0.8, 1.0]),
+        torch.cat([cube[..., :2] * (1 - b.sqrt())[..., None], 2 * b.sqrt()[..., None] - 1], -1),
+        spiral * torch.tensor([1.0, -1.0, 1.0]),
+        spiral,
+    )
+    x = torch.stack(kinds)[label, torch.arange(count)]
+    x = x * (0.8 + 0.4 * torch.rand(count, 1, 3, generator=generator))
+    return _normalised(x + 0.03 * torch.randn(x.shape, generator=generator)), label
