@@ -3,7 +3,9 @@
 from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
+    "Ensemble": "erlangen.train.ensemble:Ensemble",
     "fit": "erlangen.train.fitting:fit",
+    "fit_ensemble": "erlangen.train.ensemble:fit_ensemble",
     "load": "erlangen.train.runs:load",
     "save_run": "erlangen.train.runs:save_run",
     "Run": "erlangen.train.runs:Run",
