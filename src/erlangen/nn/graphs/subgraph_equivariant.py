@@ -61,7 +61,9 @@ class SubgraphPermEquivariant(nn.Module):
     Each layer: the maps 1->1, 1->2, 2->1, 2->2 on every ego-network (`SubgraphLinear`), ELU, graph norm, the mean over all
     ego-networks that contain a node (or a pair of nodes), and that mean read back into each. Then the maps to order 0, the
     mean over ego-networks of a graph, and a perceptron. It separates graphs that the 1-WL test does not (C6 and two
-    triangles, Rook 4x4 and Shrikhande) with memory linear in Σ m², not n².
+    triangles) with memory linear in Σ m², not n². Linear maps of order 2 see inside an ego-network what 1-WL sees there:
+    Rook 4x4 and Shrikhande, whose neighbourhoods are two triangles and a hexagon, stay together (with one hop all pairs of
+    equal, joined and apart nodes keep equal features in both), and so do triangle-free graphs of equal degree.
 
     `x [nodes, in_channels]`, `edge_index [2, edges]` (every edge both ways), `batch [nodes] -> [graphs, out]`, as in PyG;
     `edge_attr [edges, edge_channels]`.
@@ -177,9 +179,9 @@ class SubgraphPermEquivariant(nn.Module):
             return {1: nodes}
         parts = [egos.adjacency.to(x.dtype)[:, None]]
         if self.edge_channels:
-            attributes = x.new_zeros(1, self.edge_channels) if edge_attr is None else edge_attr.to(x.dtype)
-            row = egos.edge.clamp(min=0) if edge_attr is not None else torch.zeros_like(egos.edge)
-            parts.append(attributes[row] * parts[0])
+            none = x.new_zeros(1, self.edge_channels)  # read by -1, the pairs without an edge
+            attributes = none if edge_attr is None else torch.cat([edge_attr.to(x.dtype), none])
+            parts.append(attributes[egos.edge if edge_attr is not None else torch.zeros_like(egos.edge)])
         if 1 not in self.order:
             parts.append(x.new_zeros(len(egos.edge), x.shape[1]).index_add(0, layout.diagonal, nodes))
         pairs = torch.cat(parts, 1)
