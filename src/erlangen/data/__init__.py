@@ -9,6 +9,7 @@ _PUBLIC = {
     "Views": "erlangen.data.views:Views",
     "graphs": "erlangen.data.graphs",
     "load": "erlangen.data.loading:load",
+    "molecules": "erlangen.data.molecules:molecules",
     "names": "erlangen.data.named:names",
 }
 __all__ = sorted(_PUBLIC)

@@ -25,7 +25,9 @@ SHIPPED = (
     "erlangen.nn.points.vector_gaunt_product",
     "erlangen.nn.points.tensor_product",
     "erlangen.nn.points.edge_product",
+    "erlangen.nn.points.interatomic",
     "erlangen.nn.rotation_head",
+    "erlangen.nn.images.lie_resnet",
 )
 for _name in SHIPPED:
     importlib.import_module(_name)

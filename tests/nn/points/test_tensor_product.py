@@ -40,7 +40,7 @@ def test_bad_arguments_are_named():
     with pytest.raises(ValueError, match="irreps_out: no path"):
         TensorProduct("1o", "1o", "3o")
     with pytest.raises(ValueError, match="needs one multiplicity"):
-        TensorProduct("2x1o", "1x1o", "2x0e", connection="channels")
+        TensorProduct("2x1o", "3x1o", "2x0e", connection="channels")
     with pytest.raises(ValueError, match="irreps_in2: 1x1o has 3 components"):
         TensorProduct("1o", "1o", "0e")(torch.zeros(1, 3), torch.zeros(1, 4))
     with pytest.raises(ValueError, match=r"weight: expected \[..., 1\]"):

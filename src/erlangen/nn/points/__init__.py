@@ -9,6 +9,9 @@ _PUBLIC = {
     "GauntPower": f"{_HERE}.gaunt_power:GauntPower",
     "VectorGauntTensorProduct": f"{_HERE}.vector_gaunt_product:VectorGauntTensorProduct",
     "TensorProduct": f"{_HERE}.tensor_product:TensorProduct",
+    "Interatomic": f"{_HERE}.interatomic:Interatomic",
+    "Forces": f"{_HERE}.interatomic:Forces",
+    "energy_and_forces": f"{_HERE}.interatomic:energy_and_forces",
     "EdgeGauntProduct": f"{_HERE}.edge_product:EdgeGauntProduct",
 }
 __all__ = sorted(_PUBLIC)

@@ -43,7 +43,8 @@ class TensorProduct(ExactTables):
 
     Args:
         connection: "full" joins all copies, W `[mul1, mul2, mul_out]` a path; "channels" joins copy u of all three, which then
-            have the same multiplicity in every term, W `[mul]` a path (e3nn's "uuu").
+            have the same multiplicity in every term, W `[mul]` a path (e3nn's "uuu"); where the second input has multiplicity 1
+            it serves all of them ("uvu").
         shared: False takes the weights from the call, `[..., num_weights]`, one set a sample.
 
     Half precision is computed in float32. Raises ValueError for an output term that no path reaches, for unequal
@@ -66,10 +67,12 @@ class TensorProduct(ExactTables):
             Irreps(i) if isinstance(i, str) else i for i in (irreps_in1, irreps_in2, irreps_out)
         )
         self.connection, self.shared = connection, shared
-        multiplicities = {t.mul for irreps in (self.first, self.second, self.out) for t in irreps.terms}
-        if connection == "channels" and len(multiplicities) > 1:
+        copies = {t.mul for irreps in (self.first, self.out) for t in irreps.terms}
+        second = {t.mul for t in self.second.terms}
+        if connection == "channels" and (len(copies) > 1 or second not in (copies, {1})):
             raise ValueError(
-                f"connection: 'channels' needs one multiplicity everywhere, given {sorted(multiplicities)}"
+                f"connection: 'channels' needs one multiplicity everywhere (or 1 in irreps_in2), given {sorted(copies)} "
+                f"and {sorted(second)}"
             )
         self.paths: list[Path] = [
             (i, j, k)
