@@ -12,6 +12,11 @@ _PUBLIC = {
     "RegularFields": "erlangen.nn.images.regular:RegularFields",
     "BlurPool2d": "erlangen.nn.images.blur_pool:BlurPool2d",
     "filter_basis": "erlangen.nn.images.filters:filter_basis",
+    "LieGroupConv2d": "erlangen.nn.images.lie_group_conv:LieGroupConv2d",
+    "LieLift2d": "erlangen.nn.images.lie_lift:LieLift2d",
+    "LieResNet": "erlangen.nn.images.lie_resnet:LieResNet",
+    "SirenKernel": "erlangen.nn.images.siren_kernel:SirenKernel",
+    "draw_samples": "erlangen.nn.images.lie_samples:draw_samples",
 }
 __all__ = sorted(_PUBLIC)
 
