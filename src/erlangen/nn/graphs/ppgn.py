@@ -35,12 +35,13 @@ class ProductBlock(nn.Module):
         super().__init__()
         self.left, self.right, self.mix = PairMLP(channels, hidden), PairMLP(channels, hidden), mix
 
-    def forward(self, x: Tensor, pair: Tensor | None, size: Tensor) -> Tensor:
+    def forward(self, x: Tensor, mask: Tensor | None, pair: Tensor | None, size: Tensor) -> Tensor:
         left, right = torch.relu(self.left(x)), torch.relu(self.right(x))
         if pair is not None:
             left, right = left * pair, right * pair
         product = left @ right / size.sqrt()
-        return self.mix(torch.cat([x, product], 1))
+        together = torch.cat([x, product], 1)
+        return self.mix(together, mask) if isinstance(self.mix, EquivariantLinear) else self.mix(together)
 
 
 def _cases(cls: Any, **options: Any) -> list[Any]:
@@ -128,7 +129,7 @@ class PPGN(nn.Module):
         pair = None if mask is None else (mask[:, None, :, None] & mask[:, None, None, :]).to(x.dtype)
         size = x.new_full((1, 1, 1, 1), x.shape[-1]) if mask is None else mask.sum(-1).clamp(min=1).to(x.dtype)
         for block in self.blocks:
-            x = block(x, pair, size.reshape(-1, 1, 1, 1))
+            x = block(x, mask, pair, size.reshape(-1, 1, 1, 1))
         y = self.head(self.read(x, mask).movedim(1, -1))
         if mask is None or self.level == "graph":
             return y

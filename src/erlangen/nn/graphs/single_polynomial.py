@@ -56,15 +56,14 @@ def equivariant_polynomial(
         flat = x.reshape(-1, *x.shape[-3:]) if coloured else x.reshape(-1, 1, n, n)
         real = None if mask is None else mask.reshape(-1, n)
         if exact:
-            return _exact(terms, flat, real).reshape(*lead, *[n] * len(graph.outputs))
+            return _exact(terms, flat, real).reshape([*lead, *[n] * len(graph.outputs)])
         values = plan(flat, real, max_bytes=max_bytes)
         weights = [float(weight) for weight in terms.values()]
         total = sum((w * v for w, v in zip(weights[1:], values[1:], strict=True)), weights[0] * values[0])
         if normalize:
-            count = torch.full_like(total[:, :1].flatten(1)[:, 0] if total.ndim > 1 else total, n)
-            count = count if real is None else real.sum(-1).clamp(min=1).to(total.dtype)
+            count = total.new_full((len(total),), n) if real is None else real.sum(-1).clamp(min=1).to(total.dtype)
             total = total / count.reshape(-1, *[1] * (total.ndim - 1)) ** graph.summed
-        return total.reshape(*lead, *total.shape[1:])
+        return total.reshape([*lead, *total.shape[1:]])
 
     return evaluate
 

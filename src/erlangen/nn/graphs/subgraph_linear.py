@@ -121,7 +121,7 @@ class SubgraphLinear(nn.Module):
 
 def _mix(x: Tensor, weight: Tensor, splits: tuple[int, ...]) -> Tensor:
     """Rows times the matrix of their kind; rows of one kind stand together."""
-    if len(weight) == 1:
+    if len(weight) == 1 or not len(x):
         return x @ weight[0]
     return torch.cat([part @ weight[kind] for kind, part in enumerate(x.split(list(splits))) if len(part)])
 
