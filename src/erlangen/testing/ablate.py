@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -102,6 +101,8 @@ def circular_padding(runner: Runner) -> str | None:
 
 
 def _pads(module: Any) -> bool:
+    if "Transpose" in type(module).__name__:  # has no circular padding
+        return False
     mode = getattr(module, "padding_mode", "circular")
     padding = getattr(module, "padding", 0)
     amounts = padding if isinstance(padding, (tuple, list)) else (padding,)
@@ -166,6 +167,14 @@ def without_dropout(runner: Runner) -> bool:
     return changed
 
 
+def evaluating(runner: Runner) -> bool:
+    """Evaluation mode throughout; False where it is already."""
+    training = any(m.training for root in runner.modules for m in root.modules())
+    for root in runner.modules:
+        root.eval()
+    return training
+
+
 def rounded_constants(runner: Runner) -> bool:
     """Round parameters and buffers to float16's precision; False where there is none."""
     changed = False
@@ -181,6 +190,3 @@ def rounded_constants(runner: Runner) -> bool:
 def _round(tensor: torch.Tensor) -> None:
     mantissa, exponent = torch.frexp(tensor)
     tensor.copy_(torch.ldexp(torch.round(mantissa * 2**14) / 2**14, exponent))
-
-
-Change = Callable[[Runner], object]

@@ -10,6 +10,7 @@ from erlangen.testing.budget import Budget
 from erlangen.testing.causes_grid import GRID
 from erlangen.testing.causes_points import POINTS
 from erlangen.testing.causes_rows import ROWS
+from erlangen.testing.elements import grid_elements
 from erlangen.testing.lab import Lab
 from erlangen.testing.measure import Measured
 from erlangen.testing.result import CheckResult
@@ -17,6 +18,7 @@ from erlangen.testing.session import Session
 
 Tests = tuple[Callable[[Lab], str | None], ...]
 
+MORE = "random layers (dropout, noise, sampling)"  # more may be wrong where this is a cause
 ROUNDED = 3e-6  # errors of float32 arithmetic are below this
 TINY = 1e-12  # a relative move of the input that float64 sees and float32 does not
 
@@ -28,13 +30,11 @@ def name_causes(session: Session, result: CheckResult, main: Measured, budget: B
     if main.failures:
         return [f"the model raises on transformed inputs: {main.failures[0]}"]
     lab = Lab(session, result, main, budget, seed=seed)
-    with contextlib.suppress(Exception):
-        found = _first(lab, (_precision, _randomness, _off_grid))
-        if found and not (session.random and "not moved" in found):
-            return [found]
-    causes = [] if not session.random else [found] if found else []
-    causes += _of_structure(lab)
-    return list(dict.fromkeys(causes))
+    found = _first(lab, (_precision, _randomness, _off_grid))
+    if found and not found.startswith(MORE):
+        return [found]
+    causes = [found] if found else []
+    return list(dict.fromkeys([*causes, *_of_structure(lab)]))
 
 
 def _of_structure(lab: Lab) -> list[str]:
@@ -77,7 +77,7 @@ def _precision(lab: Lab) -> str | None:
     if _low_precision_inside(lab):
         return "a float32 island: something inside computes in float32; the error is of the size of its rounding"
     coarser = lab.error_with(ablate.rounded_constants)
-    if 30 * error < coarser < 1e5 * error:
+    if 30 * error < coarser < 1e5 * error or coarser < error / 30:  # equal constants stay equal when rounded further
         return (
             "constants stored in float32 (weights or buffers that hold the symmetry up to their rounding only): the "
             "symmetry itself is exact"
@@ -103,11 +103,11 @@ def _randomness(lab: Lab) -> str | None:
     fixed = lab.result.error_same_noise or 0.0
     if fixed < 1e-8 or (lab.runner.dtype != _double() and fixed < 1e-4):
         return "random layers (dropout, noise, sampling): randomness, not structure"
-    if lab.heals(ablate.without_dropout):
+    if lab.heals(ablate.without_dropout) or lab.heals(ablate.evaluating):
         return (
-            "random layers (dropout in train mode): randomness, not structure; their draws are not moved by the group"
+            "random layers (dropout in train mode), whose draws are not moved by the group: randomness, not structure"
         )
-    return "random layers (dropout, noise, sampling): their draws are not moved by the group"
+    return f"{MORE}: their draws are not moved by the group"
 
 
 def _double() -> object:
@@ -125,31 +125,10 @@ def _off_grid(lab: Lab) -> str | None:
     exact = [bool(is_exact(d.g)) for d in lab.main.draws]
     moved = [e for e, x, d in zip(lab.main.errors, exact, lab.main.draws, strict=True) if x and d.distance > 0]
     if (not moved and not any(exact)) or not moved:
-        moved = [lab.error_of(g) for g in _grid_elements(lab) if bool(is_exact(g))]
+        moved = [lab.error_of(g) for g in grid_elements(lab.symmetry.group) if bool(is_exact(g))]
     if moved and max(moved) <= 1e-8:
         return "interpolation: exact on the grid's own elements, and off the grid the action itself resamples"
     return None
-
-
-def _grid_elements(lab: Lab) -> list[object]:
-    """Turns by a quarter and a half where the group can make them."""
-    import math
-
-    import torch
-
-    group = lab.symmetry.group
-    found = []
-    if getattr(group, "dim", 0) == 1 and hasattr(group, "exp"):
-        found = [group.exp(torch.tensor([k * math.pi / 2], dtype=torch.float64)) for k in (1, 2)]
-    elif getattr(group, "point_dim", None) == 2 and hasattr(group, "matrix_dim"):
-        size = group.matrix_dim
-        for k in (1, 2):
-            g = torch.eye(size, dtype=torch.float64)
-            c, s = round(math.cos(k * math.pi / 2)), round(math.sin(k * math.pi / 2))
-            g[:2, :2] = torch.tensor([[c, -s], [s, c]], dtype=torch.float64)
-            if bool(group.contains(g)):
-                found.append(g)
-    return found
 
 
 def _ties(lab: Lab) -> str | None:
@@ -166,7 +145,10 @@ def _last_word(lab: Lab) -> str:
         return "the given transformation leaves the input alone, and the output is asked to move"
     if _only_the_output_type(lab):
         return "the output moves in a consistent way, only not as its declared type says: check the output type"
-    return "the output depends on something that the given transformations change"
+    place = lab.result.first_breaking
+    if place and "outside" not in place and "after the last" not in place:
+        return f"the layer {place} depends on something that the given transformations change"
+    return "the output depends on something that the given transformations change (absolute values, positions, order)"
 
 
 def _only_the_output_type(lab: Lab) -> bool:

@@ -174,7 +174,7 @@ def axis(lab: Lab) -> str | None:
     if make is None or not lab.afford(24):
         return None
     if all(lab.error_of(make(_turn(a, math.pi / 2))) <= lab.tolerance for a in torch.eye(3, dtype=torch.float64)):
-        return "components are treated one by one (maximum, sorting, absolute values, cells): only quarter turns hold"
+        return "coordinates are treated one by one (maximum, sorting, absolute values, cells): only quarter turns hold"
     kept = axis_of_rotation(lab)
     return (
         f"a frame of reference leaks in: only rotations about {kept} hold (a fixed axis or gravity)" if kept else None

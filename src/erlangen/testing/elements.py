@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,3 +88,21 @@ def inverse_draw(symmetry: Symmetry, draw: Draw) -> Any:
     with contextlib.suppress(Exception):
         return leaves.cast_tensors(symmetry.group.inverse(draw.g), torch.float64)
     return None
+
+
+def grid_elements(group: Any) -> list[Any]:
+    """Turns by a quarter and a half where the group can make them."""
+    found: list[Any] = []
+    if not getattr(group, "dim", 0):
+        return found
+    if getattr(group, "dim", 0) == 1 and hasattr(group, "exp"):
+        found = [group.exp(torch.tensor([k * math.pi / 2], dtype=torch.float64)) for k in (1, 2)]
+    elif getattr(group, "point_dim", None) == 2 and hasattr(group, "matrix_dim"):
+        size = group.matrix_dim
+        for k in (1, 2):
+            g = torch.eye(size, dtype=torch.float64)
+            c, s = round(math.cos(k * math.pi / 2)), round(math.sin(k * math.pi / 2))
+            g[:2, :2] = torch.tensor([[c, -s], [s, c]], dtype=torch.float64)
+            if bool(torch.as_tensor(group.contains(g)).all()):
+                found.append(g)
+    return found

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from erlangen.groups.symmetry import Symmetry
-from erlangen.testing import isolate
+from erlangen.testing import isolate, leaves
 from erlangen.testing.axioms import check_actions
 from erlangen.testing.budget import Budget
 from erlangen.testing.causes import name_causes
@@ -151,7 +151,7 @@ def _examine(
         symmetry=symmetry,
         error=error,
         parts=main.parts(),
-        worst=_worst(symmetry, main, args),
+        worst=_worst(session, main, seed if stochastic or session.random else None),
         curve=main.curve(),
         random=session.random,
         error_same_noise=same_noise,
@@ -201,13 +201,16 @@ def _lifted(session: Session, draws: list[Any], held: int | None) -> float | Non
             runner.close()
 
 
-def _worst(symmetry: Symmetry, main: Measured, args: tuple[Any, ...]) -> Worst | None:
-    draw = main.worst_draw
+def _worst(session: Session, main: Measured, seed: int | None) -> Worst | None:
+    draw, args = main.worst_draw, session.args
     if draw is None:
         return None
-    moved = move_input(symmetry, draw.g, args, torch.float64)
+    moved = move_input(session.symmetry, draw.g, args, torch.float64)
+    got = None
+    if not main.failures:
+        got = session.main(leaves.cast(moved, session.main.dtype), seed=seed)
     x, gx = (args[0], moved[0]) if len(args) == 1 else (args, moved)
-    return Worst(draw.g, x, gx, draw.label, main.worst, main.output)
+    return Worst(draw.g, x, gx, draw.label, main.worst, main.output, got)
 
 
 def _missing_parts(symmetry: Symmetry) -> list[str]:

@@ -62,7 +62,7 @@ def first_breaking(session: Session, result: CheckResult, main: Measured, *, see
 
 def _search(session: Session, draws: list[Draw], worst: float) -> str | None:
     runner = session.main
-    motion = motion_of(session, draws[0].g)
+    motion = motion_of(session, draws[0])
     inputs = [leaves.cast(session.args, runner.dtype), *_nudged(session)]
     plain = [record(runner, x) for x in inputs]
     if not plain[0] or sum(t.numel() for v in plain[0] for t in v.outputs) > LARGEST:
@@ -185,8 +185,8 @@ def record(runner: Runner, args: tuple[Any, ...]) -> list[Visit]:
 
     for root in runner.modules:
         for name, module in root.named_modules():
-            if name:
-                is_leaf = not any(True for _ in module.children())
+            is_leaf = not any(True for _ in module.children())
+            if name or is_leaf:
                 handles.append(module.register_forward_hook(hook(name, is_leaf), with_kwargs=True))
     try:
         runner(args, seed=0)
@@ -231,7 +231,7 @@ def describe(visit: Visit, session: Session, draw: Draw) -> str:
 
 def _takes_vectors(visit: Visit, session: Session, draw: Draw) -> bool:
     """Whether a layer is given components that rotate: its input changes under a rotation, keeping its length."""
-    if motion_of(session, draw.g) not in ("rotation", "reflection"):
+    if motion_of(session, draw) not in ("rotation", "reflection"):
         return False
     runner = session.main
     moved = record(runner, move_input(session.symmetry, draw.g, leaves.cast(session.args, runner.dtype), runner.dtype))

@@ -62,7 +62,7 @@ def move_input(symmetry: Symmetry, g: Any, args: tuple[Any, ...], dtype: torch.d
 def move_output(symmetry: Symmetry, g: Any, out: Any) -> Any:
     """`g·f(x)` in float64."""
     try:
-        return symmetry.act_output(g, leaves.cast(out, torch.float64))
+        return leaves.to_tensors(symmetry.act_output(g, leaves.cast(out, torch.float64)))
     except CheckError:
         raise
     except Exception as error:

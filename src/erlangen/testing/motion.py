@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from erlangen.testing import leaves
+from erlangen.testing.elements import Draw
 from erlangen.testing.measure import move_input
 from erlangen.testing.session import Session
 
@@ -16,8 +17,25 @@ Motion = Literal["shift", "turn", "permutation", "rotation", "reflection", "tran
 LARGEST_VECTOR = 8
 
 
-def motion_of(session: Session, g: Any) -> Motion:
-    """The motion of the first argument that `g` moves."""
+BY_PART: dict[str, Motion] = {
+    "rotations": "rotation",
+    "reflections": "reflection",
+    "translations": "translation",
+    "permutations": "permutation",
+    "scale": "scale",
+    "scalings": "scale",
+}
+
+
+def motion_of(session: Session, draw: Draw) -> Motion:
+    """The motion of the first argument that the element moves; by the name of its part where numbers do not tell."""
+    if draw.part == "permutations":  # some permutations are cyclic, which would look like a shift
+        return "permutation"
+    found = _seen(session, draw.g)
+    return BY_PART.get(draw.part, found) if found == "other" else found
+
+
+def _seen(session: Session, g: Any) -> Motion:
     probe = _probe(session.args)
     try:
         moved = move_input(session.symmetry, g, probe, torch.float64)
@@ -50,9 +68,8 @@ def _kind(x: Tensor, y: Tensor) -> Motion:
 
 
 def _rearrangement(x: Tensor, y: Tensor) -> Motion:
-    for axes in ([-1], [-2], [-2, -1]):
-        if x.dim() >= len(axes) and x.dim() >= -min(axes) and _is_roll(x, y, axes):
-            return "shift"
+    if _is_roll(x, y):
+        return "shift"
     if x.dim() >= 2 and x.shape[-1] > LARGEST_VECTOR // 2:
         turns = [torch.rot90(x, k, (-2, -1)) for k in range(4)]
         flips = [t.flip(-1) for t in turns]
@@ -66,13 +83,13 @@ def _rearrangement(x: Tensor, y: Tensor) -> Motion:
     return "permutation"
 
 
-def _is_roll(x: Tensor, y: Tensor, axes: list[int]) -> bool:
+def _is_roll(x: Tensor, y: Tensor) -> bool:
     corner = x[tuple([0] * x.dim())]
     place = (y == corner).nonzero()
     if len(place) != 1:
         return False
-    shifts = [int(place[0, a]) for a in axes]
-    return any(shifts) and torch.equal(torch.roll(x, shifts, axes), y)
+    shifts = place[0].tolist()
+    return any(shifts) and torch.equal(torch.roll(x, shifts, list(range(x.dim()))), y)
 
 
 def _affine(x: Tensor, y: Tensor) -> Motion:

@@ -65,12 +65,10 @@ def changing_buffers(runner: Runner, args: tuple[Any, ...]) -> set[str]:
     return {n for n in before if n in after and not torch.equal(before[n], after[n])}
 
 
-def other_mode(runner: Runner) -> str:
-    """Flip train and eval; the name of the mode now in force."""
-    training = any(m.training for root in runner.modules for m in root.modules())
-    for root in runner.modules:
-        root.train(not training)
-    return "eval" if training else "train"
+def other_modes(runner: Runner) -> list[bool]:
+    """The modes (training or not) that the model is not in as a whole; both where its parts differ."""
+    given = {m.training for root in runner.modules for m in root.modules()}
+    return [False, True] if len(given) == 2 else [not training for training in given]
 
 
 def depends_on_mode(runner: Runner) -> bool:

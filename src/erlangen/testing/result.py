@@ -36,6 +36,7 @@ class Worst:
     label: str
     error: float
     output: Any = None  # f(x)
+    moved_output: Any = None  # f(g·x); None where the model raised
 
 
 @dataclass
@@ -109,7 +110,9 @@ class CheckResult:
             "islands": list(self.islands),
             "error_lifted": self.error_lifted,
             "scenarios": {k: float(v) for k, v in self.scenarios.items()},
+            "not_in_group": list(self.not_in_group),
             "seconds": float(self.seconds),
+            "calls": self.calls,
         }
 
     def __str__(self) -> str:

@@ -55,8 +55,8 @@ class Scenarios:
     def run_all(self) -> None:
         calls = len(self.draws) + 2
         if perturb.has_modules(self.session.main):
-            self._guarded("the other mode", self._mode, calls)
             self._guarded("perturbed parameters", self._perturbed, calls + 1)
+            self._guarded("the other mode", self._mode, calls)
             self._guarded("after one optimizer step", self._step, calls + 4)
         if self.verdict in ("broken", "vacuous"):
             return
@@ -75,11 +75,12 @@ class Scenarios:
             self.refused.append(name)
 
     def _mode(self) -> None:
-        twin = perturb.clone_runner(self.session.main)
-        name = f"{perturb.other_mode(twin)} mode"
-        if not perturb.depends_on_mode(twin):
-            return
-        self._measure(name, twin, self.session.args, literal=True)
+        for training in perturb.other_modes(self.session.main):
+            twin = perturb.clone_runner(self.session.main)
+            for root in twin.modules:
+                root.train(training)
+            if perturb.depends_on_mode(twin):
+                self._measure("train mode" if training else "eval mode", twin, self.session.args, literal=True)
 
     def _perturbed(self) -> None:
         twin = perturb.clone_runner(self.session.main)
