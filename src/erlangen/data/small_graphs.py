@@ -41,8 +41,8 @@ def canonical_codes(adjacency: Float[Tensor, "graphs nodes nodes"]) -> Int[Tenso
     size = adjacency.shape[-1]
     if size > 11:
         raise ValueError(f"adjacency: {size} nodes; at most 11 fit the bits of a code")
-    rank = refined(adjacency, LaplacianFrame().rank(adjacency))
-    sorted_codes = _codes(adjacency, torch.argsort(rank, dim=-1, stable=True)[:, None])[:, 0]
+    order = torch.argsort(_hashed(adjacency), dim=-1, stable=True)
+    sorted_codes = _codes(adjacency, order[:, None])[:, 0]
     different, back = torch.unique(sorted_codes, return_inverse=True)
     graphs = graphs_of(different, size)
     rank = refined(graphs, LaplacianFrame().rank(graphs))
@@ -99,6 +99,16 @@ def graphs_of(codes: Int[Tensor, "graphs"], nodes: int) -> Float[Tensor, "graphs
     a = torch.zeros(len(codes), nodes, nodes, dtype=torch.float64)
     a[:, i, j] = a[:, j, i] = bits
     return a
+
+
+def _hashed(adjacency: Tensor, rounds: int = 4) -> Tensor:
+    """Numbers `[G, n]` that depend on a node's surroundings alone: whole, so that sums do not depend on the order."""
+    edges = (adjacency > 0).long()
+    colour = edges.sum(-1)
+    for _ in range(rounds):
+        mixed = (colour ^ (colour >> 15)) * 0x9E3779B97F4A7C1 + 0x1B873593
+        colour = mixed * 3 + (edges * (mixed ^ (mixed >> 31))[:, None, :]).sum(-1)
+    return colour
 
 
 def _codes(adjacency: Tensor, orders: Tensor) -> Tensor:

@@ -50,12 +50,14 @@ class Symmetrized(nn.Module):
         mode: Mode = "mean",
         on_degenerate: OnDegenerate = "raise",
         differentiable: bool = True,
+        chunk: int | None = None,
         generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.module = module
         self.symmetry = symmetry
         self.mode = mode
+        self.chunk = chunk
         self.options = Options(how, frame, on_degenerate, differentiable, generator)
 
     @property
@@ -80,7 +82,7 @@ class Symmetrized(nn.Module):
         batch = frame_source.shared_batch(frame_source.leaves(symmetry, args), leaves)
         lead = found.frame.weights.shape[:-1]
         if batch is not None and (found.shared or lead[:1] == (batch,)):
-            out = _stacked(self.module, symmetry, found, args, kwargs, batch)
+            out = _stacked(self.module, symmetry, found, args, kwargs, batch, self.chunk)
             if out is not None:
                 return out[0]
         return _looped(self.module, symmetry, found, args, kwargs)
@@ -102,6 +104,7 @@ def symmetrize(
     mode: Mode = "mean",
     on_degenerate: OnDegenerate = "raise",
     differentiable: bool = True,
+    chunk: int | None = None,
     generator: torch.Generator | None = None,
 ) -> Symmetrized:
     """A model with exactly the given symmetry, from any backbone that takes the same inputs.
@@ -118,6 +121,8 @@ def symmetrize(
             (a random frame, exact in expectation); equal rows and symmetric graphs with too many orders "raise"
             unless this is "perturb".
         differentiable: let gradients flow through the frame (right forces) rather than treating it as constant.
+        chunk: at most so many samples in one call of the backbone (at least one batch); None for one call. On a CPU,
+            batches that fill the cache run faster in chunks of one batch; on a GPU one call is best.
         generator: for what is random.
 
     Raises:
@@ -127,6 +132,8 @@ def symmetrize(
         raise unknown_name("how", how, list(get_args(How)))
     choice("mode", mode, get_args(Mode))
     choice("on_degenerate", on_degenerate, ON_DEGENERATE)
+    if chunk is not None and chunk < 1:
+        raise ValueError(f"chunk: {chunk}; at least one sample, or None for all at once")
     if symmetry.is_user_written:
         raise ValueError("symmetry: a frame needs a group object; user-written transformations can only be checked")
     if frame is not None and how != "frame":
@@ -141,6 +148,7 @@ def symmetrize(
         mode=mode,
         on_degenerate=on_degenerate,
         differentiable=differentiable,
+        chunk=chunk,
         generator=generator,
     )
 
@@ -173,7 +181,7 @@ def _sampled(found: Found, args: tuple[Any, ...], generator: torch.Generator | N
 
 
 def _stacked(
-    module: nn.Module, symmetry: Symmetry, found: Found, args: Any, kwargs: Any, batch: int
+    module: nn.Module, symmetry: Symmetry, found: Found, args: Any, kwargs: Any, batch: int, chunk: int | None
 ) -> tuple[Any] | None:
     """One call of the backbone on all elements of the frame; None where its output has no batch axis to unfold."""
     elements, size = found.elements, found.frame.size
@@ -186,15 +194,27 @@ def _stacked(
 
     folded = tree_map(fold, moved, args)
     extra = tree_map(lambda t: t.repeat(size, *[1] * (t.ndim - 1)) if isinstance(t, Tensor) and t.ndim else t, kwargs)
-    out = module(*folded, **extra)
+    whole = size * batch
+    step = whole if chunk is None else max(1, chunk // max(1, batch)) * batch
+    if step >= whole:
+        out = module(*folded, **extra)
+    else:
+        parts = [_called(module, folded, extra, start, start + step) for start in range(0, whole, step)]
+        out = tree_map(lambda *t: torch.cat(t) if isinstance(t[0], Tensor) and t[0].ndim else t[0], *parts)
     flat, spec = tree_flatten(out)
-    if any(isinstance(t, Tensor) and (not t.ndim or t.shape[0] != size * batch) for t in flat):
+    if any(isinstance(t, Tensor) and (not t.ndim or t.shape[0] != whole) for t in flat):
         return None
     if any(not isinstance(t, Tensor) and hasattr(t, "num_nodes") for t in flat):
         return None
     apart = tree_unflatten([t.unflatten(0, (size, batch)) if isinstance(t, Tensor) else t for t in flat], spec)
     turned = _moved_output(symmetry, elements, apart)
     return (tree_map(lambda t: _weighted_sum(t, found.weights) if isinstance(t, Tensor) else t, turned),)
+
+
+def _called(module: nn.Module, args: Any, kwargs: Any, start: int, stop: int) -> Any:
+    """The backbone on a part of the stacked samples."""
+    args, kwargs = tree_map(lambda t: t[start:stop] if isinstance(t, Tensor) and t.ndim else t, (args, kwargs))
+    return module(*args, **kwargs)
 
 
 def _looped(module: nn.Module, symmetry: Symmetry, found: Found, args: Any, kwargs: Any) -> Any:
