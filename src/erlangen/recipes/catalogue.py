@@ -10,6 +10,9 @@ SHIPPED = (
     "rotnet",
     "vicreg",
     "highest_weight_faces",
+    "rotation_representations",
+    "rotation_from_points",
+    "lie_group_decompositions",
 )
 for _name in SHIPPED:
     importlib.import_module(f"erlangen.recipes.{_name}")
