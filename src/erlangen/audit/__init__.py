@@ -4,6 +4,8 @@ from erlangen._lazy import lazy_attributes, make_callable
 
 _PUBLIC = {
     "audit": "erlangen.audit.run:audit",
+    "discover": "erlangen.audit.discovery:discover",
+    "Discovery": "erlangen.audit.discovery_report:Discovery",
     "Budget": "erlangen.audit.budget:Budget",
     "PlanError": "erlangen.audit.budget:PlanError",
     "Report": "erlangen.audit.report:Report",
@@ -15,6 +17,7 @@ _PUBLIC = {
     "FigureSpec": "erlangen.audit.finding:FigureSpec",
     "PRESETS": "erlangen.audit.presets:PRESETS",
     "probes": "erlangen._registry:probes",
+    "polynomial_expressivity": "erlangen.audit.expressivity:polynomial_expressivity",
     "register": "erlangen.audit.presets:register",
 }
 __all__ = sorted(_PUBLIC)
