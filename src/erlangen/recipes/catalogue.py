@@ -13,6 +13,8 @@ SHIPPED = (
     "rotation_representations",
     "rotation_from_points",
     "lie_group_decompositions",
+    "gaunt_potential",
+    "gaunt_product",
 )
 for _name in SHIPPED:
     importlib.import_module(f"erlangen.recipes.{_name}")

@@ -5,7 +5,6 @@ import math
 import torch
 from torch import Tensor
 
-from erlangen.groups.harmonics.gaunt import _gaunt
 from erlangen.groups.harmonics.product_grid import full_grid, half_grid, values
 from erlangen.groups.harmonics.sphere_grid import S2Grid, separable_tables
 from erlangen.groups.harmonics.torus import complex_orders, torus_tables
@@ -18,9 +17,10 @@ class DirectRoute(ExactTables):
 
     def __init__(self, a: SphereType, b: SphereType, out: SphereType) -> None:
         super().__init__()
-        blocks = [[torch.cat([_gaunt(i, j, l) for l in out.degrees], -1) for j in b.degrees] for i in a.degrees]
-        table = torch.cat([torch.cat(row, 1) for row in blocks], 0)
-        self.add_table("gaunt", table.flatten(0, 1))
+        points, back = full_grid(a.l_max + b.l_max, out.l_max)
+        first, second = values(a.l_max, points)[a.index], values(b.l_max, points)[b.index]
+        table = (first[:, None] * second).flatten(0, 1) @ back[:, out.index]
+        self.add_table("gaunt", torch.where(table.abs() > 1e-12, table, 0.0))
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:
         return (x[..., :, None] * y[..., None, :]).flatten(-2) @ self.table("gaunt", x)

@@ -37,6 +37,9 @@ class Interaction(nn.Module):
             nn.SiLU(),
             nn.Linear(hidden, channels * self.radial_weights, bias=False),
         )
+        for layer in self.radial:
+            if isinstance(layer, nn.Linear):  # unit variance through SiLU, which halves what is near zero
+                nn.init.normal_(layer.weight, std=1.7 / layer.in_features**0.5)
         self.before = DegreeLinear(channels, l_in)
         self.between = DegreeLinear(channels, l_max)
         self.after = DegreeLinear(channels, l_out)
