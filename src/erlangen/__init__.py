@@ -10,6 +10,7 @@ _PUBLIC = {
     "check": "erlangen.testing:check",
     "fit": "erlangen.train:fit",
     "load": "erlangen.train:load",
+    "discover": "erlangen.audit.discovery:discover",
     "audit": "erlangen.audit",
     "data": "erlangen.data",
     "deploy": "erlangen.deploy",

@@ -19,6 +19,7 @@ COMMANDS = {
     "fit": "learn a representation of your data",
     "check": "does this model respect this symmetry? the verdict",
     "audit": "look at a model on a data set and write the report",
+    "discover": "which symmetries do the data have, and how exactly?",
     "embed": "vectors of a data set under a run's encoder",
     "index": "build, add to, search, or describe an index of vectors",
     "list": "the encoders, objectives, probes and recipes there are",
