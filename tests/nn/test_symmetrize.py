@@ -289,3 +289,49 @@ def test_what_cannot_be_done_is_said() -> None:
         with pytest.raises(ValueError, match=words):
             build()
     assert symmetrize(Flat(15), invariant, frame=StochasticFrame(WeightedFrame("SO(3)"))).options.frame.exact is False
+
+
+class Numbered(nn.Module):
+    """A transformer that knows the place of a token in the row."""
+
+    def __init__(self, tokens: int, width: int) -> None:
+        super().__init__()
+        self.place = nn.Parameter(torch.randn(tokens, width))
+        self.layer = nn.TransformerEncoderLayer(width, 1, 8, dropout=0.0, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layer(x + self.place)
+
+
+class DirectedGNN(nn.Module):
+    """Messages between all pairs of points that know directions."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.edge, self.node = nn.Linear(6, 8), nn.Linear(8, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        pairs = torch.cat(torch.broadcast_tensors(x[..., :, None, :], x[..., None, :, :]), -1)
+        return self.node(torch.tanh(self.edge(pairs)).sum(-2)).mean(-2)
+
+
+@pytest.mark.parametrize(
+    ("build", "symmetry", "shape"),
+    [
+        (lambda: PointNet(), Symmetry("SO(3)", "points", "invariant"), (2, 6, 3)),
+        (lambda: DirectedGNN(), Symmetry("E(3)", "points", "invariant"), (2, 5, 3)),
+        (lambda: Numbered(5, 3), Symmetry("SE(3)", "points", "points"), (2, 5, 3)),
+        (lambda: Numbered(5, 4), Symmetry("S(n)", "rows", "rows"), (2, 5, 4)),
+        (lambda: Numbered(5, 3), Symmetry("SE(3) x S(n)", "points", "points"), (2, 5, 3)),
+        (lambda: nn.Conv2d(1, 2, 3, padding=1), Symmetry("D4", "image", "image"), (2, 1, 6, 6)),
+        (lambda: Flat(9), Symmetry("Octahedral", "points", "points"), (2, 3, 3)),
+    ],
+    ids=["PointNet", "GNN", "transformer-SE3", "transformer-Sn", "transformer-both", "convolution-D4", "octahedral"],
+)
+def test_the_checker_proves_every_kind_of_backbone(build: object, symmetry: Symmetry, shape: tuple[int, ...]) -> None:
+    torch.manual_seed(0)
+    model, x = symmetrize(build(), symmetry), torch.randn(shape)  # type: ignore[operator]
+    assert check(model.module, symmetry, x, risks=False).verdict == "broken"
+    result = check(model, symmetry, x, risks=False)
+    assert result.verdict == "exact", str(result)
+    assert set(result.error) == {"float64", "float32"}

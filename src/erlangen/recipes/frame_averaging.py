@@ -63,12 +63,24 @@ class FixedAverage(nn.Module):
         Claim("exactly invariant: the checker's relative error in float64 below 1e-9", "frame.error", "below", 1e-9),
         Claim("trained upright, it loses nothing when turned (0.5 points)", "frame.lost", "below", 0.0, margin=0.005),
         Claim("turned, it beats the plain backbone", "frame.turned", "above", "plain.turned"),
-        Claim("turned, it beats the backbone trained on turned copies", "frame.turned", "above", "augmented.turned"),
+        Claim(
+            "turned, it beats the backbone trained on turned copies, at as many passes",
+            "frame.turned",
+            "above",
+            "augmented.turned",
+        ),
         Claim(
             "upright, it is within 2 points of the backbone (expressive power kept)",
             "frame.upright",
             "above",
             "plain.upright",
+            margin=-0.02,
+        ),
+        Claim(
+            "upright, it is within 2 points of the backbone trained on clouds in their principal pose",
+            "frame.upright",
+            "above",
+            "canonical.upright",
             margin=-0.02,
         ),
         Claim("the plain backbone is not invariant", "plain.error", "above", 0.01, control=True),
@@ -80,17 +92,20 @@ class FixedAverage(nn.Module):
             control=True,
         ),
     ],
-    uses=["erlangen.nn.symmetrize", "erlangen.groups.frames", "erlangen.recipes.point_shapes"],
+    uses=["erlangen.nn.symmetrize", "erlangen.groups.frames.pca", "erlangen.recipes.point_shapes"],
     laptop_seeds=5,
     explanation=(
         "`upright` and `turned` are test accuracies, `lost` their difference, `error` the checker's worst relative "
         "error. `frame.overhead` is the median time of a forward pass over that of the bare backbone's, divided by the "
-        "four elements of the frame; it depends on the machine and no claim rests on it. Upright ModelNet shapes "
-        "share the direction of gravity: the plain backbone may use it, an invariant one by definition cannot."
+        "four elements of the frame; it depends on the machine and no claim rests on it. Every model but the plain one is "
+        "trained with as many passes of the backbone (30 epochs of four elements, or 120 of one). Upright ModelNet shapes share "
+        "the direction of gravity: the plain backbone may use it, an invariant one by definition cannot. `canonical`, the "
+        "backbone on clouds turned to their principal axes (one element of the frame, signs by moments), loses as much against "
+        "the plain one: the pose costs the accuracy, not the averaging."
     ),
 )
 def measure(budget: Budget, seed: int) -> dict[str, float]:
-    """Plain, plain with augmentation, frame averaged, and averaged over fixed rotations, from the same initial weights."""
+    """Plain, with augmentation, frame averaged, averaged over fixed rotations, in canonical pose; same initial weights."""
     shapes = clouds(budget, seed)
     rotations = random_rotations(len(shapes.test), torch.Generator().manual_seed(1_000 + seed))
     turned = shapes.test @ rotations.mT
@@ -103,10 +118,12 @@ def measure(budget: Budget, seed: int) -> dict[str, float]:
         "augmented": backbone(),
         "frame": symmetrize(backbone(), SYMMETRY, how="frame"),
         "fixed": FixedAverage(backbone(), seed),
+        "canonical": symmetrize(backbone(), SYMMETRY, how="canonical"),
     }
     numbers: dict[str, float] = {}
     for name, model in models.items():
-        _train(model, shapes, EPOCHS[budget], seed, augment=name == "augmented")
+        passes = FRAME if name in ("augmented", "canonical") else 1
+        _train(model, shapes, passes * EPOCHS[budget], seed, augment=name == "augmented")
         upright, after = (_accuracy(model, x, shapes.test_label) for x in (shapes.test, turned))
         numbers |= {f"{name}.upright": upright, f"{name}.turned": after, f"{name}.lost": upright - after}
         if name in ("plain", "frame"):

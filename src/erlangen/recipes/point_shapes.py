@@ -100,7 +100,7 @@ def eight_shapes(count: int, generator: torch.Generator, points: int = 256) -> t
     side = torch.randint(2, (count, points, 1), generator=generator) * 2.0 - 1
     ball = torch.randn(count, points, 3, generator=generator)
     tube = 2 * math.pi * b[..., None]
-    winding = 3 * turn + 2 * math.pi * torch.rand(count, 1, generator=generator)
+    winding = turn + 2 * math.pi * torch.rand(count, 1, generator=generator)
     spiral = torch.stack([0.5 * winding.cos(), 0.5 * winding.sin(), 2 * a - 1], -1)
     kinds = (
         torch.cat([ring * (1 - b.sqrt())[..., None], 2 * b.sqrt()[..., None] - 1], -1),

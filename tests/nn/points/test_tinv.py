@@ -30,7 +30,7 @@ def test_any_backbone_becomes_invariant(seed: int, chirality: str) -> None:
     x = cloud(seed)
     if float(model.frame.margin(x).min()) < 1e-3:
         return
-    for symmetry in model.symmetries:
+    for symmetry in (*model.symmetries, Symmetry("Scaling", "points", "invariant")):
         assert check(model, symmetry, x, risks=False).verdict == "exact"
     mirrored = x * torch.tensor([-1.0, 1.0, 1.0], dtype=torch.float64)
     assert torch.allclose(model(mirrored), model(x)) == (chirality == "ignore")
@@ -42,7 +42,7 @@ def test_answers_are_turned_back(output: str, scale: bool) -> None:
     torch.manual_seed(0)
     model = TInv(nn.Linear(3, 3).double(), output=output, scale=scale)  # type: ignore[arg-type]
     x = cloud(1)
-    for symmetry in model.symmetries:
+    for symmetry in (*model.symmetries, *([Symmetry("Scaling", "points", output)] if scale else [])):
         assert check(model, symmetry, x, risks=False).verdict == "exact"
     same = TInv(nn.Identity(), output="points", scale=scale)
     assert torch.allclose(same(x), x)

@@ -81,8 +81,7 @@ class TInv(nn.Module):
     @property
     def symmetries(self) -> list[Symmetry]:
         group = f"{'E' if self.frame.chirality == 'ignore' else 'SE'}({self.n})"
-        found = [Symmetry(group, "points", self.output)]
-        return [*found, Symmetry("Scaling", "points", self.output)] if self.frame.scale else found
+        return [Symmetry(group, "points", self.output)]
 
     def forward(self, x: Tensor, *rest: Any, mask: Tensor | None = None) -> Any:
         if x.shape[-1] != self.n:
