@@ -15,6 +15,10 @@ SHIPPED = (
     "lie_group_decompositions",
     "gaunt_potential",
     "gaunt_product",
+    "universal_gnn",
+    "equivariant_polynomials",
+    "polynomial_regression",
+    "subgraph_equivariance",
 )
 for _name in SHIPPED:
     importlib.import_module(f"erlangen.recipes.{_name}")

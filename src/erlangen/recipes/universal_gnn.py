@@ -80,6 +80,7 @@ def _train(
 ) -> TensorizedGNN:
     task = "invariant" if target.ndim == 1 else "equivariant"
     net = seeded(lambda: TensorizedGNN(k, width, task=task), seed)
+    assert isinstance(net, TensorizedGNN)
     real = target if task == "invariant" else target[data.mask]
     torch.nn.init.constant_(net.bias, float(real.mean()))
     generator = torch.Generator().manual_seed(seed)
