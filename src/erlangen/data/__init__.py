@@ -9,8 +9,9 @@ _PUBLIC = {
     "Views": "erlangen.data.views:Views",
     "graphs": "erlangen.data.graphs",
     "load": "erlangen.data.loading:load",
-    "molecules": "erlangen.data.molecules:molecules",
+    "molecules": "erlangen.data.molecular_frames:molecules",
     "names": "erlangen.data.named:names",
+    "solids": "erlangen.data.solids",
 }
 __all__ = sorted(_PUBLIC)
 

@@ -20,6 +20,10 @@ _PUBLIC = {
     "prototypes": "erlangen.nn.prototypes",
     "flows": "erlangen.nn.flows",
     "RotationHead": "erlangen.nn.rotation_head:RotationHead",
+    "spheres": "erlangen.nn.spheres",
+    "InductionLayer": "erlangen.nn.spheres.induction_layer:InductionLayer",
+    "OrthographicLift": "erlangen.nn.spheres.orthographic_lift:OrthographicLift",
+    "SO3Distribution": "erlangen.nn.spheres.so3_distribution:SO3Distribution",
 }
 __all__ = sorted(_PUBLIC)
 

@@ -28,6 +28,7 @@ SHIPPED = (
     "erlangen.nn.points.interatomic",
     "erlangen.nn.rotation_head",
     "erlangen.nn.images.lie_resnet",
+    "erlangen.nn.spheres.induction_layer",
 )
 for _name in SHIPPED:
     importlib.import_module(_name)

@@ -19,6 +19,7 @@ SHIPPED = (
     "equivariant_polynomials",
     "polynomial_regression",
     "subgraph_equivariance",
+    "manifold_flows",
 )
 for _name in SHIPPED:
     importlib.import_module(f"erlangen.recipes.{_name}")
