@@ -12,13 +12,14 @@ from erlangen.testing.causes_points import POINTS
 from erlangen.testing.causes_rows import ROWS
 from erlangen.testing.elements import grid_elements
 from erlangen.testing.lab import Lab
-from erlangen.testing.measure import Measured
+from erlangen.testing.measure import Measured, noise_floor
 from erlangen.testing.result import CheckResult
 from erlangen.testing.session import Session
 
 Tests = tuple[Callable[[Lab], str | None], ...]
 
 MORE = "random layers (dropout, noise, sampling)"  # more may be wrong where this is a cause
+ILL = 1e-2
 ROUNDED = 3e-6  # errors of float32 arithmetic are below this
 TINY = 1e-12  # a relative move of the input that float64 sees and float32 does not
 
@@ -68,10 +69,12 @@ def _precision(lab: Lab) -> str | None:
     """Is the break no larger than the rounding of float32, inside or in the constants?"""
     result = lab.result
     error = result.error.get("float64")
-    if error is None or error > 1e-3:
+    if error is None:
         return None
-    if result.islands and (result.error_lifted or 0.0) < 1e-10:
-        return "a float32 island: an inner cast loses float64; the symmetry itself is exact"
+    if result.islands and result.error_lifted is not None and result.error_lifted < 1e-10:
+        return f"a {lab.session.island_kind} island: an inner cast loses float64; the symmetry itself is exact"
+    if error < ILL and error <= 1e3 * noise_floor(lab.runner, lab.session.args, seed=lab.seed, repeats=2):
+        return "rounding is amplified (an ill-conditioned computation): the error is near its rounding floor"
     if error > ROUNDED:
         return None
     if _low_precision_inside(lab):

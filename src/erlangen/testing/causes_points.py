@@ -35,9 +35,9 @@ def wrong_side(lab: Lab) -> str | None:
         if errors and max(errors) <= lab.tolerance:
             return "the wrong side: the output moves with the inverse (x @ R where x @ R.mT is meant)"
     out = lab.output
-    if isinstance(out, Tensor) and out.dim() >= 2 and out.shape[-1] == out.shape[-2]:
-        if all(compare(lab.symmetry, d.g, lab.moved(d).mT, out.mT) <= lab.tolerance for d in picked):
-            return "the wrong side: the output is transposed (the inverse rotation is returned); return its transpose"
+    square = isinstance(out, Tensor) and out.dim() >= 2 and out.shape[-1] == out.shape[-2]
+    if square and all(compare(lab.symmetry, d.g, lab.moved(d).mT, out.mT) <= lab.tolerance for d in picked):
+        return "the wrong side: the output is transposed (the inverse rotation is returned); return its transpose"
     return None
 
 

@@ -15,6 +15,7 @@ from erlangen.testing.behind import modules_behind, private_copy
 
 __all__ = [
     "Snapshot",
+    "fingerprint",
     "functions_in_precision",
     "modules_behind",
     "private_copy",
@@ -94,6 +95,27 @@ def _shallow(value: Any) -> Any:
     if isinstance(value, Tensor) and not isinstance(value, nn.Parameter):
         return value.detach().clone() if not value.requires_grad else value
     return value
+
+
+def fingerprint(modules: list[nn.Module]) -> list[Any]:
+    """Equal before and after a call that leaves nothing behind in the modules' attributes and buffers."""
+    found: list[Any] = []
+    for root in modules:
+        for module in root.modules():
+            if isinstance(module, torch.jit.ScriptModule):
+                continue
+            for name, value in vars(module).items():
+                found.append((name, *_trace(value)))
+            found += [(n, b._version, id(b)) for n, b in module._buffers.items() if b is not None]
+    return found
+
+
+def _trace(value: Any) -> tuple[Any, ...]:
+    if isinstance(value, (int, float, str, bool)):
+        return (value,)
+    if isinstance(value, (list, dict, set)):
+        return (id(value), len(value))
+    return (id(value),)
 
 
 def to_precision(modules: list[nn.Module], dtype: torch.dtype) -> None:

@@ -27,6 +27,7 @@ class Measured:
     output: Any
     scale: float
     failures: list[str] = field(default_factory=list)
+    moved_output: Any = None  # f(g·x) of the worst element
 
     @property
     def worst(self) -> float:
@@ -99,15 +100,16 @@ def measure(
     seed: int | None = None,
     floor: float = 0.0,
     seconds: float = math.inf,
+    out: Any = None,
 ) -> Measured:
     """Call the model on `x` and on every `g·x`; `seed` holds its random numbers fixed (common random numbers).
 
-    After `seconds` no further element is tried, once every part of the group has been; `draws` of the result are the
-    ones that were.
+    `out` is `f(x)` where it is known already. After `seconds` no further element is tried, once every part of the
+    group has been; `draws` of the result are the ones that were.
     """
     start = time.perf_counter()
     base = leaves.cast(args, runner.dtype)
-    out = runner(base, seed=seed)
+    out = runner(base, seed=seed) if out is None else out
     scale = float(leaves.stacked(out).norm())
     keys = [_key(draw.g, i) for i, draw in enumerate(draws)]
     distinct: dict[Any, Draw] = {}
@@ -115,10 +117,11 @@ def measure(
         distinct.setdefault(key, draw)
     moved = {key: move_input(symmetry, draw.g, base, runner.dtype) for key, draw in distinct.items()}
     failures: list[str] = []
+    outputs: dict[Any, Any] = {}
 
     def alone(key: Any) -> float:
         try:
-            moved_out = runner(moved[key], seed=seed)
+            moved_out = outputs[key] = runner(moved[key], seed=seed)
         except CheckError:
             raise
         except Exception as error:
@@ -134,9 +137,11 @@ def measure(
             key: compare(symmetry, distinct[key].g, moved_out, out, floor=floor)
             for key, moved_out in zip(distinct, together, strict=True)
         }
+        outputs = dict(zip(distinct, together, strict=True))
         worst: dict[str, Any] = {}  # of every part: what the batch says has to hold for a call alone
+        known = runner.trusted or not symmetry.is_user_written
         for key in sorted(found, key=lambda key: found[key]):
-            worst["" if runner.trusted else distinct[key].part] = key
+            worst["" if known else distinct[key].part] = key
         if runner.trusted and max(found.values()) <= AGREES[runner.dtype]:
             worst = {}
         runner.trusted = True
@@ -152,7 +157,10 @@ def measure(
             found[key] = alone(key)
             parts.add(draw.part)
     tried = [(draw, found[key]) for draw, key in zip(draws, keys, strict=True) if key in found]
-    return Measured([d for d, _ in tried], [e for _, e in tried], out, scale, failures)
+    measured = Measured([d for d, _ in tried], [e for _, e in tried], out, scale, failures)
+    if found:
+        measured.moved_output = outputs.get(max(found, key=lambda key: found[key]))
+    return measured
 
 
 def _turn(draws: list[Draw]) -> Any:

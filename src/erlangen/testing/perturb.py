@@ -90,18 +90,33 @@ def other_inputs(session: Any, generator: torch.Generator) -> tuple[Any, ...] | 
     """
     kinds = session.symmetry.input_type
     kinds = kinds if isinstance(kinds, tuple) else (kinds,)
-    if session.symmetry.is_user_written or len(kinds) != len(session.args):
+    if session.symmetry.is_user_written:
+        return _unless_constant(session.args, generator)
+    if len(kinds) != len(session.args):
         return None
     changed, any_free = [], False
     for kind, arg in zip(kinds, session.args, strict=True):
-        if isinstance(kind, str) and kind in FREE and leaves.is_plain(arg) and bool((arg < 0).any()):
+        if isinstance(kind, str) and kind in FREE and leaves.is_plain(arg):
             spread = float(arg.double().std()) if arg.numel() > 1 else 1.0
             noise = torch.randn(arg.shape, generator=generator, dtype=torch.float64)
-            changed.append(3.0 * noise * (spread or 1.0))
+            positive = bool((arg >= 0).all()) and bool((arg > 0).any())
+            changed.append(3.0 * (noise.abs() if positive else noise) * (spread or 1.0))
             any_free = True
         else:
             changed.append(arg)
     return tuple(changed) if any_free else None
+
+
+def _unless_constant(args: tuple[Any, ...], generator: torch.Generator) -> tuple[Any, ...] | None:
+    """Noise in place of inputs that are the same number throughout; None where they are not."""
+    plain = [t for t in leaves.all_leaves(args) if leaves.is_plain(t)]
+    if not plain or any(bool((t != t.reshape(-1)[0]).any()) for t in plain):
+        return None
+
+    def one(leaf: Any) -> Any:
+        return torch.randn(leaf.shape, generator=generator, dtype=torch.float64) if leaves.is_plain(leaf) else leaf
+
+    return leaves.map_leaves(one, args)  # type: ignore[no-any-return]
 
 
 def optimizer_step(runner: Runner, args: tuple[Any, ...], generator: torch.Generator) -> bool:

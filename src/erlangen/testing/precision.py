@@ -19,6 +19,7 @@ class FindIslands(TorchDispatchMode):
     def __init__(self, modules: list[nn.Module]) -> None:
         super().__init__()
         self.places: list[str] = []
+        self.lowest = "float32"
         self._stack: list[str] = []
         self._handles: list[Any] = []
         for root in modules:
@@ -48,6 +49,8 @@ class FindIslands(TorchDispatchMode):
             source = args[0]
             if source.dtype == torch.float64 and source.numel() > 0:
                 place = self._stack[-1] if self._stack else "the function itself"
+                if out.dtype != torch.float32:
+                    self.lowest = str(out.dtype).removeprefix("torch.")
                 if place not in self.places:
                     self.places.append(place)
         return out

@@ -9,12 +9,14 @@ import torch
 from torch import nn
 
 from erlangen.groups.symmetry import Symmetry
-from erlangen.testing import leaves
+from erlangen.testing import isolate, leaves
 from erlangen.testing.behind import modules_behind, wanted
 from erlangen.testing.precision import FindIslands
 from erlangen.testing.runner import CheckError, Runner, first_line, normalise_inputs, relative_error
+from erlangen.testing.vacuous import other_inputs
 
 DTYPES = {"float64": torch.float64, "float32": torch.float32}
+AFRESH = "every call here starts from the state as given"
 SAME = {torch.float64: 1e-11, torch.float32: 3e-5}
 
 
@@ -34,7 +36,9 @@ class Session:
     random: bool = False
     random_size: float = 0.0
     stateful: bool = False
+    changed: bool = False  # whether a call leaves something behind in the model
     islands: list[str] = field(default_factory=list)
+    island_kind: str = "float32"
 
     @property
     def main(self) -> Runner:
@@ -48,6 +52,7 @@ class Session:
     def start(self, name: str, *, lift: bool = False, as_given: bool = False) -> Runner | None:
         """A runner in that precision that has run once on the inputs, or None with the reason in `refusals`."""
         runner = Runner(self.model, DTYPES[name], keyword=self.keyword, numpy=self.numpy, lift=lift, as_given=as_given)
+        before = isolate.fingerprint(runner.modules)
         try:
             out = runner(leaves.cast(self.args, runner.dtype), seed=0)
         except CheckError:
@@ -68,6 +73,7 @@ class Session:
         except TypeError as error:
             runner.close()
             raise CheckError(str(error)) from error
+        self.changed = self.changed or isolate.fingerprint(runner.modules) != before
         self.outputs[name] = out
         return runner
 
@@ -159,6 +165,11 @@ def _memory_and_randomness(session: Session) -> None:
     base = leaves.cast(session.args, runner.dtype)
     first, other = session.outputs[session.main_name], runner(base, seed=12)
     if not _differs(session, first, other):
+        if session.changed and _remembers(session, base):
+            session.close()
+            session.runners = {name: _pristine(session, name) for name in session.runners}
+            session.stateful = True
+            session.notes.append(f"remembers earlier calls (a cache); {AFRESH}")
         return
     again = runner(base, seed=0)
     if _differs(session, first, again):
@@ -168,11 +179,24 @@ def _memory_and_randomness(session: Session) -> None:
         first, again, other = runner(base, seed=11), runner(base, seed=11), runner(base, seed=12)
         session.stateful = not _differs(session, first, again)
         if session.stateful:
-            session.notes.append("keeps state between calls; every call here starts from the state as given")
+            session.notes.append(f"keeps state between calls; {AFRESH}")
     session.random_size = max(_differs(session, first, other), _differs(session, first, again))
     session.random = session.random_size > 0
     if runner.reset is not None:
         session.outputs[session.main_name] = runner(base, seed=0)
+
+
+def _remembers(session: Session, base: Any) -> bool:
+    """Whether a model that has seen the inputs answers otherwise on new ones than a fresh model does."""
+    new = other_inputs(base, torch.Generator().manual_seed(7))[-1]
+    fresh = _pristine(session, session.main_name)
+    try:
+        used, unused = session.main(new, seed=0, of_one=False), fresh(new, seed=0, of_one=False)
+        return _differs(session, used, unused) > 0
+    except Exception:  # a model that refuses made-up inputs, or only after it has seen others
+        return False
+    finally:
+        fresh.close()
 
 
 def _differs(session: Session, a: Any, b: Any) -> float:
@@ -203,4 +227,4 @@ def find_islands(session: Session) -> None:
         return
     finally:
         finder.remove()
-    session.islands = finder.places
+    session.islands, session.island_kind = finder.places, finder.lowest
