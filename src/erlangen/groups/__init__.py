@@ -26,6 +26,8 @@ _PUBLIC = {
     "SL": f"{_HERE}.linear:SL",
     "U": f"{_HERE}.unitary:U",
     "SU": f"{_HERE}.unitary:SU",
+    "Semidirect": f"{_HERE}.semidirect:Semidirect",
+    "Wreath": f"{_HERE}.wreath:Wreath",
     "Homomorphism": f"{_HERE}.homomorphism:Homomorphism",
     "hom_basis": f"{_HERE}.solve:hom_basis",
     "projector": f"{_HERE}.solve:projector",

@@ -75,8 +75,14 @@ class Projector:
             )
         out = torch.zeros_like(m)
         for rows, columns, basis in self._at(m):
-            a, b = basis.shape[1:]
+            rank, a, b = basis.shape
             block = m[..., rows, :][..., columns]
+            if rank == a * b:  # every map commutes
+                if isinstance(rows, slice) and isinstance(columns, slice):
+                    out[..., rows, columns] = block
+                else:
+                    out[..., rows[:, None], columns] = block
+                continue
             block = block.unflatten(-1, (-1, b)).unflatten(-3, (-1, a))
             kept = torch.einsum("rab,...manb->...mnr", basis.conj(), block)
             back = torch.einsum("rab,...mnr->...manb", basis, kept)

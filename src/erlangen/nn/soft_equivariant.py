@@ -77,10 +77,11 @@ class BilinearGate(nn.Module):
     """B(y): products of pairs of parts of y contracted by the equivariant maps of the whole group, `[*B, d] -> [*B, d]`.
 
     Equivariant whatever its weights. For every triple of types with Hom(V_p ⊗ V_q, V_a) ≠ 0, each copy of V_a gets
-    one product of fixed random copies of V_p and V_q, with a learned weight a map.
+    one product of fixed random copies of V_p and V_q, with a learned weight a map. Triples whose product of dimensions
+    exceeds `max_path` are left out: the cost of a product grows with it.
     """
 
-    def __init__(self, rep: Rep, *, generator: torch.Generator | None = None) -> None:
+    def __init__(self, rep: Rep, *, max_path: int = 128, generator: torch.Generator | None = None) -> None:
         super().__init__()
         self.rep = rep
         types = _runs(rep)
@@ -91,6 +92,8 @@ class BilinearGate(nn.Module):
         for i, (left, place_left, copies_left) in enumerate(types):
             for right, place_right, copies_right in types[i:]:
                 for out, place_out, copies_out in types:
+                    if left.dim * right.dim * out.dim > max_path:
+                        continue
                     maps = (left @ right).hom_basis(out)
                     if not len(maps):
                         continue
