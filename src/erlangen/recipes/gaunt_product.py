@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Literal
 
 import torch
@@ -120,10 +121,10 @@ class Tetris(nn.Module):
     explanation=(
         "Slopes are least squares of log time against log degree, forward and backward, from degree 4 on, for inputs of one "
         "degree and all of their product. `paths` computes every Clebsch-Gordan path by itself, with a weight each: per irrep "
-        "computed (`per_irrep`, time of the grid over that of the paths, each divided by its number of irreps before any are "
-        "added up) the comparison is another one, as Xie et al. (2025) point out. `classes` is the number of Tetris pieces times the accuracy on "
-        "turned copies; `mirror` the largest difference of answers between a piece and its reflection. Times depend on the "
-        "machine; ratios and slopes less so."
+        "computed (`per_irrep`, time of the grid over that of the paths, each divided by its number of irreps before any "
+        "are added up) the comparison is another one, as Xie et al. (2025) point out. `classes` is the number of Tetris "
+        "pieces times the accuracy on turned copies; `mirror` the largest difference of answers between a piece and its "
+        "reflection. Times depend on the machine; ratios and slopes less so."
     ),
 )
 def measure(budget: Budget, seed: int) -> dict[str, float]:
@@ -131,7 +132,7 @@ def measure(budget: Budget, seed: int) -> dict[str, float]:
     numbers = _speed(budget, seed)
     couplings: tuple[Coupling, ...] = ("gaunt", "vector", "paths")
     for coupling in couplings:
-        model = seeded(lambda coupling=coupling: Tetris(coupling), seed)
+        model = seeded(partial(Tetris, coupling), seed)
         _train(model, STEPS[budget], seed)
         numbers |= {f"{coupling}.{name}": value for name, value in _judge(model, seed).items()}
     return numbers
@@ -152,11 +153,13 @@ def _speed(budget: Budget, seed: int) -> dict[str, float]:
             seconds[name][degree] = value
         if degree <= PATHS_UP_TO:
             flat = (x.detach()[:, 0].requires_grad_(), y.detach()[:, 0].requires_grad_())
-            seconds["paths"][degree] = _times({"paths": _every_path(degree)}, flat, REPEATS[budget])["paths"]
+            seconds["paths"][degree] = _times(
+                {"paths": seeded(partial(_every_path, degree), seed)}, flat, REPEATS[budget]
+            )["paths"]
     numbers = {f"{name}.slope": _slope(seconds[name]) for name in ("direct", "grid", "fourier")}
     compared = max(seconds["paths"])
     ratio = seconds["paths"][compared] / seconds["grid"][compared]
-    irreps = {"paths": len(_every_path(compared).paths), "grid": 2 * compared + 1}
+    irreps = {"paths": sum(1 for _ in _paths(compared)), "grid": 2 * compared + 1}
     return numbers | {
         "paths.over_grid": ratio,
         "grid.per_irrep": irreps["paths"] / (ratio * irreps["grid"]),
@@ -165,16 +168,19 @@ def _speed(budget: Budget, seed: int) -> dict[str, float]:
     }
 
 
+def _paths(degree: int) -> Iterator[tuple[int, int, int]]:
+    """All degrees (l1, l2, l3) that couple, up to `degree` for the first two."""
+    for l1 in range(degree + 1):
+        for l2 in range(degree + 1):
+            for l3 in range(abs(l1 - l2), l1 + l2 + 1):
+                yield l1, l2, l3
+
+
 def _every_path(degree: int) -> TensorProduct:
     """All paths of the full product; those to one irrep are added up with their weights at the end."""
-    terms = [
-        f"1x{l3}{'eo'[(l1 + l2) % 2]}"
-        for l1 in range(degree + 1)
-        for l2 in range(degree + 1)
-        for l3 in range(abs(l1 - l2), l1 + l2 + 1)
-    ]
-    out = sorted(set(terms), key=lambda term: (int(term[2:-1]), term))
-    return TensorProduct(functions(degree), functions(degree), "+".join(out), connection="channels")
+    reached = sorted({(l3, (l1 + l2) % 2) for l1, l2, l3 in _paths(degree)})
+    out = "+".join(f"{l3}{'eo'[odd]}" for l3, odd in reached)
+    return TensorProduct(functions(degree), functions(degree), out, connection="channels")
 
 
 def _times(cases: dict[str, nn.Module], inputs: tuple[Tensor, Tensor], repeats: int) -> dict[str, float]:

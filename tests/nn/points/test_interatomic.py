@@ -6,7 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from erlangen.groups.symmetry import Symmetry
-from erlangen.nn.points import Forces, Interatomic, energy_and_forces
+from erlangen.nn.points import Forces, GauntTensorProduct, Interatomic, energy_and_forces
+from erlangen.nn.points.gaunt_message import GauntMessage
+from erlangen.nn.points.interaction import functions
 from erlangen.nn.points.radial import bessel_basis
 from erlangen.testing import check
 
@@ -98,3 +100,22 @@ def test_bad_arguments_are_named():
         Interatomic((0,))
     nan = torch.full((1, 2, 3), torch.nan, dtype=torch.float64)
     assert torch.isnan(potential(0)(nan, torch.tensor([[1, 6]]))).all()
+
+
+@settings(max_examples=6)
+@given(seeds, st.integers(0, 2), st.integers(0, 3))
+def test_messages_are_sums_of_gaunt_products(seed, l_in, l_edge):
+    generator = torch.Generator().manual_seed(seed)
+
+    def noise(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, dtype=torch.float64, generator=generator)
+
+    kinds = (functions(l_in), functions(l_edge), functions(min(l_edge, l_in + l_edge)))
+    one = GauntTensorProduct(*kinds, channels=2, weight="none").double()
+    sender, receiver = torch.tensor([0, 1, 1, 2]), torch.tensor([1, 0, 2, 1])
+    h, y, w = noise(3, 2, (l_in + 1) ** 2), noise(4, (l_edge + 1) ** 2), noise(4, 2, l_edge + 1)
+    weighted = y[:, None] * w.repeat_interleave(2 * torch.arange(l_edge + 1) + 1, -1)
+    products = one(h[sender], weighted)
+    expected = torch.zeros(3, *products.shape[1:], dtype=torch.float64).index_add(0, receiver, products)
+    message = GauntMessage(l_in, l_edge, l_edge).double()
+    torch.testing.assert_close(message(h, y, w, sender, receiver), expected, atol=1e-12, rtol=0)

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from erlangen.nn.points.gaunt_message import GauntMessage
 from erlangen.nn.points.gaunt_power import GauntPower
-from erlangen.nn.points.gaunt_product import GauntTensorProduct
 from erlangen.nn.points.tensor_product import TensorProduct
 
 
@@ -50,8 +50,8 @@ class Interaction(nn.Module):
     def make_products(self) -> None:
         raise NotImplementedError
 
-    def message(self, features: Tensor, harmonics: Tensor, weights: Tensor) -> Tensor:
-        """Features of the senders times the harmonics of the edges, `[edges, channels, (l_max + 1)²]`."""
+    def messages(self, h: Tensor, harmonics: Tensor, weights: Tensor, sender: Tensor, receiver: Tensor) -> Tensor:
+        """The sum over neighbours of their features times the harmonics of the edges, `[atoms, channels, (l_max + 1)²]`."""
         raise NotImplementedError
 
     def powers(self, a: Tensor, kinds: Tensor) -> Tensor:
@@ -69,8 +69,7 @@ class Interaction(nn.Module):
         neighbors: float,
     ) -> Tensor:
         weights = self.radial(radial).unflatten(-1, (self.channels, self.radial_weights))
-        message = self.message(self.before(h)[sender], harmonics, weights)
-        a = message.new_zeros(len(h), *message.shape[1:]).index_add(0, receiver, message) / neighbors
+        a = self.messages(self.before(h), harmonics, weights, sender, receiver) / neighbors
         return self.after(self.powers(self.between(a), kinds)) + self._skip(h, kinds)
 
     def _skip(self, h: Tensor, kinds: Tensor) -> Tensor:
@@ -88,18 +87,15 @@ class GauntInteraction(Interaction):
     def make_products(self) -> None:
         c = self.channels
         self.radial_weights = self.l_max + 1
-        self.product = GauntTensorProduct(
-            functions(self.l_in), functions(self.l_max), functions(self.l_max), channels=c
-        )
+        self.product = GauntMessage(self.l_in, self.l_max, self.l_max)
         self.power = GauntPower(functions(self.l_max), self.correlation, functions(self.l_out), channels=c)
         del self.power.weight  # every species has its own
         self.power.register_parameter("weight", None)
         shape = (self.species, c, self.correlation, self.l_out + 1)
         self.power_weight = nn.Parameter(torch.randn(shape) / self.correlation)
 
-    def message(self, features: Tensor, harmonics: Tensor, weights: Tensor) -> Tensor:
-        degree = _degrees(self.l_max, weights.device)
-        return self.product(features, weights.index_select(-1, degree) * harmonics[:, None])
+    def messages(self, h: Tensor, harmonics: Tensor, weights: Tensor, sender: Tensor, receiver: Tensor) -> Tensor:
+        return self.product(h, harmonics, weights, sender, receiver)
 
     def powers(self, a: Tensor, kinds: Tensor) -> Tensor:
         return self.power(a, self.power_weight[kinds])
@@ -126,9 +122,10 @@ class ClebschGordanInteraction(Interaction):
         )
         self.linear_weight = nn.Parameter(torch.randn(self.species, c, self.l_out + 1) / self.correlation)
 
-    def message(self, features: Tensor, harmonics: Tensor, weights: Tensor) -> Tensor:
-        flat = self.product(to_flat(features), harmonics, weights.transpose(-1, -2).flatten(-2))
-        return from_flat(flat, self.channels, self.l_max)
+    def messages(self, h: Tensor, harmonics: Tensor, weights: Tensor, sender: Tensor, receiver: Tensor) -> Tensor:
+        flat = self.product(to_flat(h)[sender], harmonics, weights.transpose(-1, -2).flatten(-2))
+        summed = flat.new_zeros(len(h), flat.shape[-1]).index_add(0, receiver, flat)
+        return from_flat(summed, self.channels, self.l_max)
 
     def powers(self, a: Tensor, kinds: Tensor) -> Tensor:
         linear = self.linear_weight[kinds].index_select(-1, _degrees(self.l_out, a.device))

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from erlangen.data import molecules
-from erlangen.data.molecules import EV_PER_KCAL_MOL, molecule_names, read_extended_xyz
+from erlangen.data.molecular_frames import EV_PER_KCAL_MOL, molecule_names, read_extended_xyz
 
 FRAME = """3
 Lattice="9 0 0 0 9 0 0 0 9" Properties=species:S:1:pos:R:3:forces:R:3 energy={energy} pbc="F F F"
@@ -72,3 +72,12 @@ def test_bad_names_are_answered(tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="only 'train'"):
         molecules("3bpa/300K", "test")
     assert "acac/300K" in molecule_names()
+
+
+def test_springs_push_back():
+    from erlangen.data.spring_molecule import REST, spring_molecule
+
+    found = spring_molecule(5, generator=torch.Generator().manual_seed(0))
+    assert found.forces.sum(1).abs().max() < 1e-12 and (found.energies > 0).all()
+    displaced = found.positions - torch.tensor(REST, dtype=torch.float64)
+    assert ((displaced * found.forces).sum((1, 2)) < 0).all()
