@@ -1,5 +1,7 @@
 """Messages of a potential as products of functions on the sphere, added up at the points before they are projected."""
 
+import math
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -18,12 +20,17 @@ class GauntMessage(ExactTables):
 
     def __init__(self, l_in: int, l_edge: int, l_out: int) -> None:
         super().__init__()
-        points, back = full_grid(l_in + l_edge, l_out)
-        self.l_edge = l_edge
-        self.add_table("there", values(l_in, points))
+        size, self.l_edge = (l_edge + 1) ** 2, l_edge
+        if l_in == 0:  # a number times a function: its coefficients will do as "points"
+            there = torch.full((1, size), 1 / math.sqrt(4 * math.pi), dtype=torch.float64)
+            harmonics = torch.eye(size, dtype=torch.float64)
+            back = torch.eye(size, dtype=torch.float64)[:, : (l_out + 1) ** 2]
+        else:
+            points, back = full_grid(l_in + l_edge, l_out)
+            there, harmonics = values(l_in, points), values(l_edge, points)
+        self.add_table("there", there)
         self.add_table("back", back)
-        by_degree = torch.zeros((l_edge + 1) ** 2, l_edge + 1, len(points), dtype=torch.float64)
-        harmonics = values(l_edge, points)
+        by_degree = torch.zeros(size, l_edge + 1, len(back), dtype=torch.float64)
         for degree in range(l_edge + 1):
             part = slice(degree**2, (degree + 1) ** 2)
             by_degree[part, degree] = harmonics[part]
