@@ -197,7 +197,7 @@ def test_module_checks_pass_and_each_has_teeth() -> None:
     torch.manual_seed(0)
     case = Case(Lengths().eval(), (CLOUD,))
     passed = check_module(case)
-    assert len(passed) == 12 and "check_power" in passed
+    assert len(passed) == 14 and "check_power" in passed
     failed = set()
     for name, run in module_checks(Case(Broken().eval(), (CLOUD,))):
         try:

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 from erlangen.groups.symmetry import Case, Symmetry
 from erlangen.testing import leaves, perturb
 from erlangen.testing.axioms import check_actions
+from erlangen.testing.derivatives import lie_derivative, pulled_gradient
 from erlangen.testing.elements import Draw, draw_elements
 from erlangen.testing.examine import check
-from erlangen.testing.measure import measure, move_input
+from erlangen.testing.laws import check_group, check_representation, representations
+from erlangen.testing.measure import measure
 from erlangen.testing.result import CheckResult, EquivarianceError
 from erlangen.testing.runner import relative_error
 from erlangen.testing.session import Session, open_session
@@ -39,8 +41,24 @@ def _open(case: Case, symmetry: Symmetry) -> tuple[Session, list[Draw]]:
     return session, draw_elements(symmetry, torch.Generator().manual_seed(0), 6)
 
 
+def check_group_axioms(case: Case, symmetry: Symmetry) -> None:
+    """1a. Identity, inverses and associativity of the group itself."""
+    if not symmetry.is_user_written:
+        check_group(symmetry.resolved(case.inputs).group)
+
+
+def check_rep_homomorphism(case: Case, symmetry: Symmetry) -> None:
+    """1b. `ρ(gh) = ρ(g)ρ(h)`, `ρ(e) = I` and `ρ(exp tX) = exp(t dρ(X))` for every representation in the two actions."""
+    if symmetry.is_user_written:
+        return
+    symmetry = symmetry.resolved(case.inputs)
+    for argument, action in (("input", symmetry.input_action), ("output", symmetry.output_action)):
+        for rep in representations(action):
+            check_representation(rep.group, partial(rep.matrix, dtype=torch.float64), argument=argument)
+
+
 def check_action_axioms(case: Case, symmetry: Symmetry) -> None:
-    """1. The identity does nothing and `g·(h·x) = (gh)·x`, for the input and for the output."""
+    """1c. The identity does nothing and `g·(h·x) = (gh)·x`, for the input and for the output."""
     session, _ = _open(case, symmetry)
     check_actions(session.symmetry, session.args, session.outputs[session.main_name])
 
@@ -61,25 +79,26 @@ def check_precision_scaling(case: Case, symmetry: Symmetry) -> None:
 
 
 def check_infinitesimal(case: Case, symmetry: Symmetry) -> None:
-    """4. For a Lie group: the derivative of `f(exp(tX)·x) − exp(tX)·f(x)` at `t = 0` vanishes along every generator."""
+    """4. For a Lie group: the derivative of `f(exp(tX)·x) − exp(tX)·f(x)` at `t = 0` vanishes along every generator.
+
+    By forward-mode differentiation; by central differences where the model or the action does not support it. The
+    discrete generators cover the other components of the group.
+    """
     group = symmetry.group
     if symmetry.is_user_written or not getattr(group, "dim", 0) or not hasattr(group, "exp"):
         return
     session, _ = _open(case, symmetry)
-    step = 1e-4
-    size = float(leaves.stacked(session.outputs[session.main_name]).norm())
+    size = max(float(leaves.stacked(session.outputs[session.main_name]).norm()), 1e-12)
     for direction in torch.eye(group.dim, dtype=torch.float64):
-        sides = []
-        for sign in (1, -1):
-            g = group.exp(sign * step * direction)
-            out = leaves.stacked(session.main(move_input(session.symmetry, g, session.args, session.main.dtype)))
-            still = leaves.cast(session.outputs[session.main_name], torch.float64)
-            sides.append(out - leaves.stacked(session.symmetry.act_output(g, still)))
-        derivative = float((sides[0] - sides[1]).norm()) / (2 * step * max(size, 1e-12))
-        if derivative > max(1e-5, 30 * _limit(case)):
+        derivative, limit = lie_derivative(session, direction)
+        if derivative / size > max(limit, 30 * _limit(case)):
             raise EquivarianceError(
-                f"{case}: the Lie derivative along generator {direction.tolist()} is {derivative:.1e}"
+                f"{case}: the Lie derivative along generator {direction.tolist()} is {derivative / size:.1e}"
             )
+    flips = group.discrete_generators() if hasattr(group, "discrete_generators") else []
+    found = measure(session.main, session.symmetry, session.args, [Draw(h, "discrete", 1.0, "") for h in flips], seed=0)
+    if found.worst > max(1e-5, 30 * _limit(case)):
+        raise EquivarianceError(f"{case}: the error under a discrete generator is {found.worst:.1e}")
 
 
 def check_not_vacuous(case: Case, symmetry: Symmetry) -> None:
@@ -149,21 +168,32 @@ def check_batch_consistency(case: Case, symmetry: Symmetry) -> None:
 
 
 def check_gradient(case: Case, symmetry: Symmetry) -> None:
-    """8b. Gradients with respect to floating inputs exist and are finite."""
-    twin = copy.deepcopy(case.module)
-    inputs = leaves.map_leaves(
-        lambda t: t.detach().clone().requires_grad_(t.is_floating_point()) if isinstance(t, Tensor) else t, case.inputs
-    )
-    with torch.enable_grad():
-        terms = [t for t in _floating(twin(*inputs)) if t.requires_grad]
-        wanted = [t for t in _floating(inputs) if t.requires_grad]
-        if not terms or not wanted:
+    """8b. Gradients are finite and transform by the dual action.
+
+    With fixed weights `c`, the gradient of `⟨c, f(g·x)⟩` and the one of `⟨c, g·f(x)⟩` with respect to `x` are equal;
+    for an invariant output this says that the gradient at `g·x`, pulled back by the action, is the gradient at `x`.
+    """
+    session, draws = _open(case, symmetry)
+    if session.main.numpy or session.random:
+        return
+    plain = pulled_gradient(session, None)
+    if plain is None:
+        return
+    if not bool(torch.isfinite(plain).all()):
+        raise EquivarianceError(f"{case}: a gradient with respect to the inputs is not finite")
+    if getattr(session.symmetry.input_action, "exact", True) is False:
+        return
+    limit = max(1e-7 if session.main.dtype == torch.float64 else 1e-2, 30 * _limit(case))
+    for draw in draws[:3]:
+        inside, outside = pulled_gradient(session, draw.g, inside=True), pulled_gradient(session, draw.g)
+        if inside is None or outside is None:
             return
-        total = torch.stack([t.pow(2).sum() for t in terms]).sum()
-        gradients = torch.autograd.grad(total, wanted, allow_unused=True)
-    for gradient in gradients:
-        if gradient is not None and not bool(torch.isfinite(gradient).all()):
-            raise EquivarianceError(f"{case}: a gradient with respect to the inputs is not finite")
+        error = relative_error(inside, outside, floor=1e-9)
+        if error > limit:
+            raise EquivarianceError(
+                f"{case}: the gradient does not transform by the dual action (relative error {error:.1e}); something "
+                "is detached, or differentiated at one orientation only"
+            )
 
 
 def check_state_dict(case: Case, symmetry: Symmetry) -> None:
@@ -211,6 +241,8 @@ def check_error_curve(case: Case, symmetry: Symmetry) -> None:
 
 
 CHECKS: tuple[Check, ...] = (
+    check_group_axioms,
+    check_rep_homomorphism,
     check_action_axioms,
     check_finite_equivariance,
     check_precision_scaling,
