@@ -36,16 +36,20 @@ def rotation_exp(v: Float[Tensor, "*batch dim"], n: int) -> Float[Tensor, "*batc
     if n == 2:
         return plane_rotation(v[..., 0])
     if n == 3:
-        angle = safe_norm(v)
+        planes = v.reshape(-1, 3).t().contiguous()
+        x, y, z = planes.unbind(0)
+        square = (planes * planes).sum(0)
+        zero = square == 0
+        angle = torch.where(zero, 0.0, torch.where(zero, 1.0, square).sqrt())
         a, b = sinc(angle), half_versine(angle)
-        x, y, z = v.unbind(-1)
-        cos = 1 - b * angle.square()
+        cos, bx, by, bz = 1 - b * square, b * x, b * y, b * z
+        ax, ay, az, xy, xz, yz = a * x, a * y, a * z, bx * y, bx * z, by * z
         entries = [
-            *(cos + b * x * x, b * x * y - a * z, b * x * z + a * y),
-            *(b * x * y + a * z, cos + b * y * y, b * y * z - a * x),
-            *(b * x * z - a * y, b * y * z + a * x, cos + b * z * z),
+            *(torch.addcmul(cos, bx, x), xy - az, xz + ay),
+            *(xy + az, torch.addcmul(cos, by, y), yz - ax),
+            *(xz - ay, yz + ax, torch.addcmul(cos, bz, z)),
         ]
-        return torch.stack(entries, -1).unflatten(-1, (3, 3))
+        return torch.stack(entries, -1).view(*v.shape[:-1], 3, 3)
     if n == 1:
         return torch.ones(*v.shape[:-1], 1, 1, dtype=v.dtype, device=v.device)
     return torch.linalg.matrix_exp(torch.einsum("...k,kij->...ij", v, antisymmetric_basis(n, v.dtype, v.device)))

@@ -12,8 +12,11 @@ from erlangen.groups.elements import as_batch, draw_normal
 from erlangen.groups.lie.exponential import rotation_exp, rotation_log, safe_norm
 from erlangen.groups.orthogonal import haar_orthogonal, rotation_angle, to_special
 from erlangen.groups.rotations.checks import require_square
+from erlangen.groups.rotations.planes import in_blocks
 from erlangen.groups.rotations.procrustes import project
 from erlangen.groups.rotations.quaternions import from_quaternion
+
+_FAR = 0.9999  # sin(θ/2) beyond which the arcsine loses more than two digits: the last 1.6 degrees before half a turn
 
 
 def chordal_distance(a: Float[Tensor, "*#batch n n"], b: Float[Tensor, "*#batch n n"]) -> Tensor:
@@ -26,8 +29,8 @@ def chordal_distance(a: Float[Tensor, "*#batch n n"], b: Float[Tensor, "*#batch 
 def geodesic_distance(a: Float[Tensor, "*#batch n n"], b: Float[Tensor, "*#batch n n"]) -> Tensor:
     """The angle of Aᵀ B in radians, `[*B]`; for n > 3 the root of the sum of the squared plane angles.
 
-    n = 3: 2 asin(‖A - B‖_F / (2√2)) up to a quarter turn and atan2(‖Aᵀ B - Bᵀ A‖_F / √8, (tr Aᵀ B - 1)/2) beyond, which
-    is accurate from 0 to π, where acos of the trace loses half the digits and has infinite slope. The gradient has
+    n = 3: 2 asin(‖A - B‖_F / (2√2)), and near half a turn atan2(‖Aᵀ B - Bᵀ A‖_F / √8, (tr Aᵀ B - 1)/2), which is
+    accurate from 0 to π, where acos of the trace loses half the digits and has infinite slope. The gradient has
     length 1/√2 everywhere but at 0 and π, where it is 0.
     """
     require_square(a, "a")
@@ -37,15 +40,32 @@ def geodesic_distance(a: Float[Tensor, "*#batch n n"], b: Float[Tensor, "*#batch
         return (a - b)[..., 0, 0] * 0
     if n > 3:
         return rotation_angle(a.mT @ b)
-    chord = safe_norm((a - b).flatten(-2)) / (2 * math.sqrt(n - 1))
-    near = chord.detach() < 0.7
-    short = 2 * torch.asin(torch.where(near, chord, torch.zeros_like(chord)))
+    a, b = torch.broadcast_tensors(a, b)
+    batch = a.shape[:-2]
+    a, b = a.reshape(-1, n * n), b.reshape(-1, n * n)
+    # the norm's gradient is 0 where the rotations are equal
+    length = in_blocks(lambda p, q: torch.linalg.vector_norm(p - q, dim=-1), a, b)
+    chord = length / (2 * math.sqrt(n - 1))
+    far = chord.detach() > _FAR
+    angle = 2 * torch.asin(torch.where(far, torch.zeros_like(chord), chord))
+    try:
+        rows = far.nonzero()[:, 0]
+    except RuntimeError:  # under `torch.vmap` nobody can say which: both forms for all
+        safe_a, safe_b = (torch.where(far[:, None], m, torch.ones_like(m)) for m in (a, b))
+        wide = _wide_angle(safe_a.unflatten(-1, (n, n)), safe_b.unflatten(-1, (n, n)))
+        return torch.where(far, wide, angle).view(batch)
+    if len(rows):
+        wide = _wide_angle(a[rows].unflatten(-1, (n, n)), b[rows].unflatten(-1, (n, n)))
+        angle = angle.index_copy(0, rows, wide)
+    return angle.view(batch)
+
+
+def _wide_angle(a: Tensor, b: Tensor) -> Tensor:
+    """The angle of Aᵀ B from its sine and cosine."""
     relative = a.mT @ b
     trace = torch.diagonal(relative, dim1=-2, dim2=-1).sum(-1)
-    cos = (trace - 1) / 2 if n == 3 else trace / 2
-    sin = safe_norm((relative - relative.mT).flatten(-2)) / math.sqrt(8)
-    far_sin, far_cos = torch.where(near, torch.ones_like(sin), sin), torch.where(near, torch.ones_like(cos), cos)
-    return torch.where(near, short, torch.atan2(far_sin, far_cos))
+    cos = (trace - 1) / 2 if a.shape[-1] == 3 else trace / 2
+    return torch.atan2(safe_norm((relative - relative.mT).flatten(-2)) / math.sqrt(8), cos)
 
 
 def mean(

@@ -16,7 +16,12 @@ def in_blocks(function: Callable[..., Tensor], *rows: Tensor) -> Tensor:
     recorded = torch.is_grad_enabled() and any(x.requires_grad for x in rows)
     if len(rows[0]) <= 2 * BLOCK or recorded:
         return function(*rows)
-    return torch.cat([function(*parts) for parts in zip(*(x.split(BLOCK) for x in rows), strict=True)])
+    first = function(*(x[:BLOCK] for x in rows))
+    out = first.new_empty(len(rows[0]), *first.shape[1:])
+    out[:BLOCK] = first
+    for start in range(BLOCK, len(out), BLOCK):
+        out[start : start + BLOCK] = function(*(x[start : start + BLOCK] for x in rows))
+    return out
 
 
 def to_planes(x: Tensor) -> Tensor:

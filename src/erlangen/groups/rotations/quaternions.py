@@ -26,27 +26,26 @@ def from_quaternion(
     """
     require_last(q, 4, "q")
     require_mode(on_degenerate)
-    zero = (q == 0).all(-1, keepdim=True)
-    if occurs(zero):
-        if on_degenerate == "raise":
-            raise_degenerate(zero[..., 0], "a quaternion of length 0")
-        one = torch.zeros_like(q)
-        one[..., 3 if scalar_last else 0] = 1
-        q = torch.where(zero, one, q)
     rows = q.reshape(-1, 4)
-    out = in_blocks(lambda x: _matrix_rows(x.roll(1, -1) if scalar_last else x), rows)
+    out = in_blocks(lambda x: _matrix_rows(x.roll(1, -1) if scalar_last else x, on_degenerate), rows)
     return out.view(*q.shape[:-1], 3, 3)
 
 
-def _matrix_rows(q: Tensor) -> Tensor:
+def _matrix_rows(q: Tensor, on_degenerate: Degenerate) -> Tensor:
     """Quaternions `[N, 4]` -> matrices `[N, 9]`."""
-    planes = to_planes(q)
-    size = planes.detach().abs().amax(0)
-    least, most = size.aminmax() if size.numel() else (size.new_ones(()), size.new_ones(()))
-    if occurs((least <= 1e-9) | (most >= 1e9)):  # squares would leave the range of float32
-        planes = planes / size
-    w, x, y, z = planes.unbind(0)
-    s = 2 / (planes * planes).sum(0)
+    w, x, y, z = to_planes(q).unbind(0)
+    square = torch.addcmul(torch.addcmul(torch.addcmul(w * w, x, x), y, y), z, z)
+    least, most = square.detach().aminmax() if square.numel() else (square.new_ones(()), square.new_ones(()))
+    if occurs((least <= 1e-18) | (most >= 1e18)):  # zero, or beyond what squares of float32 can hold
+        size = q.detach().abs().amax(-1)
+        zero = size == 0
+        if on_degenerate == "raise" and occurs(zero):
+            raise_degenerate(zero, "a quaternion of length 0")
+        scale = torch.where(zero, torch.ones_like(size), size)
+        w = torch.where(zero, torch.ones_like(size), w / scale)
+        x, y, z = (torch.where(zero, torch.zeros_like(size), v / scale) for v in (x, y, z))
+        square = w * w + x * x + y * y + z * z
+    s = 2 / square
     sx, sy, sz = s * x, s * y, s * z
     xx, yy, zz = sx * x, sy * y, sz * z
     xy, xz, yz, wx, wy, wz = sx * y, sx * z, sy * z, sx * w, sy * w, sz * w
