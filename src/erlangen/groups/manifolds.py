@@ -45,6 +45,10 @@ class Manifold(ABC):
     def project(self, x: Tensor) -> Tensor:
         """The nearest point of the manifold."""
 
+    def retract(self, x: Tensor) -> Tensor:
+        """A point of the manifold near `x`, itself near it: `project` to high order, and differentiable."""
+        return self.project(x)
+
     @abstractmethod
     def project_tangent(self, x: Tensor, v: Tensor) -> Tensor:
         """The orthogonal projection of an ambient vector onto the tangent space at `x`."""
@@ -200,6 +204,16 @@ class SpecialUnitary(Manifold):
         """The unitary polar factor, with its determinant's n-th root taken out."""
         left, _, right = torch.linalg.svd(x)
         g = left @ right
+        return self._unit_determinant(g)
+
+    def retract(self, x: Tensor) -> Tensor:
+        """Three Newton steps X (3 - X†X) / 2 to the polar factor: an error e becomes e⁸, and no SVD is differentiated."""
+        eye = torch.eye(self.n, dtype=x.dtype, device=x.device)
+        for _ in range(3):
+            x = x @ (3 * eye - x.mH @ x) / 2
+        return self._unit_determinant(x)
+
+    def _unit_determinant(self, g: Tensor) -> Tensor:
         turn = torch.linalg.det(g).angle() / self.n
         return g * torch.polar(torch.ones_like(turn), -turn)[..., None, None]
 

@@ -20,6 +20,7 @@ SHIPPED = (
     "polynomial_regression",
     "subgraph_equivariance",
     "manifold_flows",
+    "pose_induction",
 )
 for _name in SHIPPED:
     importlib.import_module(f"erlangen.recipes.{_name}")

@@ -169,6 +169,13 @@ def test_phases_and_matrices_agree():
     ambient = EquivariantManifoldFlow(SpecialUnitary(3), Hidden(flow.potential), steps=10)
     x = SpecialUnitary(3).sample((3,), generator=_generator(5), dtype=F64)
     assert torch.allclose(flow.log_prob(x), ambient.log_prob(x), atol=1e-5)
+    gradients = []
+    for route in (flow, ambient):
+        flow.zero_grad()
+        points, log_density = route.transform(x)
+        (log_density + points[:, 0, 0].real).sum().backward()
+        gradients.append(flow.potential.weight.grad.clone())
+    assert torch.allclose(*gradients, atol=1e-4)
 
 
 def test_su2_density_against_quadrature():

@@ -198,7 +198,7 @@ class EquivariantManifoldFlow(nn.Module):
             x, gained = self._step(rates, t, x, step)
             change = change + gained
             if not self.on_phases and not self._flat:
-                x = self.manifold.project(x)
+                x = self.manifold.retract(x)
         return x, change
 
     @property
@@ -217,7 +217,7 @@ class EquivariantManifoldFlow(nn.Module):
 
     def _near(self, x: Tensor) -> Tensor:
         """Stage points of the ambient solver, brought back so that the field is asked where it is defined."""
-        return x if self.on_phases or self._flat else self.manifold.project(x)
+        return x if self.on_phases or self._flat else self.manifold.retract(x)
 
     def extra_repr(self) -> str:
         return f"{self.manifold.name}, solver={self.solver!r}, steps={self.steps}"
