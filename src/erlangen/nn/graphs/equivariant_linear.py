@@ -92,8 +92,9 @@ class EquivariantLinear(nn.Module):
 
     over the partitions π of the k_in + k_out slots (in the order of `groups.permutations.diagrams`) and σ of the k_out
     slots: Bell(k_in + k_out) maps and Bell(k_out) biases. 1 -> 1 is DeepSets, 2 -> 2 the fifteen maps of Maron et al.
-    With `normalize` sums over nodes are means over the real nodes, so that one parameter vector serves every n; without
-    it the published sums are used and outputs grow with n.
+    With `normalize` sums over nodes are means over the real nodes, so that one parameter vector serves every n (times
+    `reference_size` for each sum, so that graphs of that size see sums); without it the published sums are used and
+    outputs grow with n.
 
     `[batch, in_channels, n, ..., n] -> [batch, out_channels, n, ..., n]`; `mask` (bool `[batch, n]`) says which nodes are
     real in a padded batch, the output is zero at the others. Channels are mixed before anything is broadcast: a 2 -> 2
@@ -116,6 +117,7 @@ class EquivariantLinear(nn.Module):
         out_channels: int,
         *,
         normalize: bool = True,
+        reference_size: float = 1.0,
         bias: bool = True,
         allow_large: bool = False,
     ) -> None:
@@ -132,7 +134,9 @@ class EquivariantLinear(nn.Module):
                 f"{size:.3g} GiB a graph of 30 nodes; orders up to {LARGE} with a sum up to {LARGE + 2} are plain, more "
                 "need allow_large=True"
             )
-        self.k_in, self.k_out, self.normalize = k_in, k_out, normalize
+        if reference_size <= 0:
+            raise ValueError(f"reference_size: must be positive, given {reference_size}")
+        self.k_in, self.k_out, self.normalize, self.reference_size = k_in, k_out, normalize, float(reference_size)
         self.in_channels, self.out_channels = in_channels, out_channels
         self.weight = nn.Parameter(torch.empty(bell(k_in + k_out), out_channels, in_channels))
         self.bias = nn.Parameter(torch.empty(bell(k_out), out_channels)) if bias else None
@@ -192,7 +196,7 @@ class EquivariantLinear(nn.Module):
             y = reduce_axes(x, inner, carried)
             averaged = len(set(inner)) - p
             if self.normalize and averaged:
-                y = y / node_counts(size, mask, 2, p, x) ** averaged
+                y = y * (self.reference_size / node_counts(size, mask, 2, p, x)) ** averaged
             reduced.append(y)
         together = torch.cat(reduced, 1) if len(reduced) > 1 else reduced[0]
         index: Tensor = getattr(self, f"index{p}")

@@ -35,8 +35,9 @@ class TensorizedGNN(nn.Module):
         f(G) = Σ_s H_s[ρ(F_s[G] + B_s)] + b,    F_s: R^(n²) -> R^(n^k),  H_s: R^(n^k) -> R or R^n,  ρ the sigmoid
 
     F_s, B_s and H_s are all equivariant maps of their shape: Bell(k+2), Bell(k) and Bell(k) (invariant) or Bell(k+1)
-    (equivariant) numbers for each s, whatever n. With `normalize` every sum is a mean over the real nodes, and one θ
-    trained on small graphs is used on large ones; `normalize=False` keeps the published sums, whose scale grows with n,
+    (equivariant) numbers for each s, whatever n. With `normalize` every sum is `reference_size` times the mean over the real
+    nodes: graphs of that size see the published sums, and one θ trained on small graphs is used on large ones without a
+    change of scale. `normalize=False` keeps the published sums, whose scale grows with n,
     and the published initialisation of variance 1 / (width · n0^k · maps), n0 = 10.
 
     Universality needs k up to the order of n(n-1)/2; at the k = 1, 2, 3 that fit in memory the network is not universal,
@@ -60,6 +61,7 @@ class TensorizedGNN(nn.Module):
         in_channels: int = 1,
         out_channels: int = 1,
         normalize: bool = True,
+        reference_size: float = 10.0,
         allow_large: bool = False,
     ) -> None:
         super().__init__()
@@ -69,11 +71,10 @@ class TensorizedGNN(nn.Module):
             raise ValueError(f"k, width: at least 1, given {k} and {width}")
         self.k, self.width, self.task = k, width, task
         self.in_channels, self.out_channels = in_channels, out_channels
-        self.inner = EquivariantLinear(2, k, in_channels, width, normalize=normalize, allow_large=allow_large)
+        options: dict[str, Any] = {"normalize": normalize, "reference_size": reference_size, "allow_large": allow_large}
+        self.inner = EquivariantLinear(2, k, in_channels, width, **options)
         order = 0 if task == "invariant" else 1
-        self.outer = EquivariantLinear(
-            k, order, width, out_channels, normalize=normalize, bias=False, allow_large=allow_large
-        )
+        self.outer = EquivariantLinear(k, order, width, out_channels, bias=False, **options)
         self.bias = nn.Parameter(torch.zeros(out_channels))
         self.reset_parameters()
 
