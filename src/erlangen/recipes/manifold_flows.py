@@ -140,7 +140,7 @@ def _equivariant(n: int, target: int, budget: Budget, seed: int) -> dict[str, fl
 
 
 def _unconstrained(n: int, target: int, budget: Budget, seed: int) -> dict[str, float]:
-    aim = sum(w.numel() for w in ClassFunctionPotential(n, HIDDEN).parameters())
+    aim = sum(w.numel() for w in seeded(lambda: ClassFunctionPotential(n, HIDDEN), seed).parameters())
     width = round(aim / (2 * n * n + 3 + n * n - 1))
     flow: Any = seeded(lambda: MatrixFlow(n, width, steps=STEPS), seed)
     generator = torch.Generator().manual_seed(seed)
