@@ -7,9 +7,10 @@ import pytest
 import torch
 
 import erlangen as er
-from erlangen.audit.discovery import discover, no_symmetry_target
+from erlangen.audit.discovery import discover
 from erlangen.audit.discovery_data import read_samples
 from erlangen.audit.discovery_moves import Mover, _warp, canvas
+from erlangen.audit.discovery_twins import no_symmetry_target
 from erlangen.groups import parse
 from erlangen.groups.actions import Image
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 from typing import Any, Literal
 
 import torch
@@ -15,6 +14,7 @@ from erlangen.audit.discovery_data import Samples, Task, read_samples
 from erlangen.audit.discovery_model import Choice, KernelPredictor, choose
 from erlangen.audit.discovery_moves import Mover, canvas
 from erlangen.audit.discovery_report import Discovery, GroupReading, Reading
+from erlangen.audit.discovery_twins import CrossFitted, no_symmetry_target
 from erlangen.groups.base import Group
 from erlangen.stats.resample import bootstrap_bca, clopper_pearson
 
@@ -43,7 +43,8 @@ def discover(
     when held-out inputs are moved by random elements. Two more numbers give it meaning, measured in the same way:
     `planted`, on a twin of the data in which every sample was moved by an element of its own, so that the symmetry holds
     by construction; and `broken`, for a target that the motion does not leave alone, a random linear function of what it
-    changes most. `holds` is 1 - (lost - planted) / (broken - planted). Apart from targets, `told_apart` is how often a
+    changes most. `holds` is 1 - (lost - planted) / (broken - planted), with at most 1 for
+    `broken`. Apart from targets, `told_apart` is how often a
     classifier knows moved inputs from unmoved ones (1/2 where the inputs' distribution is invariant).
 
     It speaks of the data, not of the world: digits that only ever stand upright do not have rotations.
@@ -178,7 +179,8 @@ class _Study:
         ceiling = min(max(planted.high, 0.0), self.tolerance)  # the twin's true value is 0
         if lost.high <= ceiling + self.tolerance:
             return "exact", f"moving loses {lost.value:.0%} of the skill, as in the twin where it holds by construction"
-        if lost.low >= 0.5 * broken.value or (lost.value >= 0.5 * broken.value and lost.low > ceiling + self.tolerance):
+        half = 0.5 * min(broken.value, 1.0)
+        if lost.value >= half and lost.low > ceiling + self.tolerance:
             return (
                 "not at all",
                 f"moving loses {lost.value:.0%} of the skill; a target without symmetry loses {broken.value:.0%}",
@@ -187,15 +189,15 @@ class _Study:
             return "cannot tell", "too few samples: the interval is too wide"
         return "approximate", f"moving loses {lost.value:.0%} of the skill"
 
-    def _fitted(self, mover: Mover, x: Tensor) -> _Fitted:
+    def _fitted(self, mover: Mover, x: Tensor) -> CrossFitted:
         key = (mover.exact, tuple(x.shape[1:]))
         if key not in self._rest:
             rest = mover.rest(x, self._generator(1))
-            self._rest[key] = _Fitted.make(rest, self.found, self.level, self._generator(2))
+            self._rest[key] = CrossFitted.make(rest, self.found, self.level, self._generator(2))
         return self._rest[key]  # type: ignore[no-any-return]
 
     def _lost(
-        self, mover: Mover, x: Tensor, fitted: _Fitted, *, invariant: bool = False
+        self, mover: Mover, x: Tensor, fitted: CrossFitted, *, invariant: bool = False
     ) -> tuple[Reading, dict[str, float], float]:
         """Share of the skill lost when moved; the same for each element of a small group; the score when moved."""
         generator = self._generator(3)
@@ -225,7 +227,7 @@ class _Study:
         truth = [self._planted_target(mover, g) for g in (first, second)]
         at_rest, moved = (mover.moved(x, g, generator) for g in (first, second))
         twin = replace(self.found, x=at_rest, y=truth[0])
-        fitted = _Fitted.make(at_rest, twin, self.level, generator, choice=choice)
+        fitted = CrossFitted.make(at_rest, twin, self.level, generator, choice=choice)
         score = fitted.score_of(moved, truth[1])
         lost = _share_lost(fitted.score, score, fitted.base, self.level, generator)
         return lost, float(fitted.score.mean())
@@ -262,93 +264,6 @@ class _Study:
         return torch.Generator().manual_seed(1000 * self.seed + stream)
 
 
-@dataclass
-class _Fitted:
-    """Two predictors, each for the half of the samples that the other was fitted to."""
-
-    x: Tensor
-    halves: tuple[Tensor, Tensor]
-    models: list[KernelPredictor]
-    truth: Tensor
-    is_class: bool
-    level: float
-
-    @classmethod
-    def make(
-        cls, x: Tensor, found: Samples, level: float, generator: torch.Generator, *, choice: Choice | None = None
-    ) -> _Fitted:
-        assert found.y is not None
-        is_class = found.task == "classification"
-        target = _wide(found.y, is_class)
-        order = torch.randperm(len(x), generator=generator)
-        halves = (order[: len(x) // 2], order[len(x) // 2 :])
-        chosen = choice or choose(x[halves[0]], target[halves[0]], is_image=found.type == "image")
-        models = [KernelPredictor(x[halves[1 - k]], target[halves[1 - k]], chosen) for k in range(2)]
-        return cls(x, halves, models, found.y, is_class, level)
-
-    def for_target(self, y: Tensor, is_class: bool) -> _Fitted:
-        """Predictors of another target from the same inputs."""
-        target = _wide(y, is_class)
-        models = [model.refitted(target[self.halves[1 - k]]) for k, model in enumerate(self.models)]
-        return _Fitted(self.x, self.halves, models, y, is_class, self.level)
-
-    @property
-    def choice(self) -> Choice:
-        return self.models[0].choice
-
-    @cached_property
-    def score(self) -> Tensor:
-        """The score of every unmoved sample."""
-        return self.score_of(self.x, self.truth)
-
-    @cached_property
-    def base(self) -> float:
-        """The score of not looking at the inputs."""
-        return float(torch.bincount(self.truth).max() / len(self.truth)) if self.is_class else 0.0
-
-    @cached_property
-    def skill(self) -> Reading:
-        value = self.score.double()
-        generator = torch.Generator().manual_seed(0)
-        low, high = bootstrap_bca(value, level=self.level, generator=generator, resamples=500)
-        shares = [(v - self.base) / (1 - self.base) for v in (float(value.mean()), low, high)]
-        return Reading(*shares)
-
-    def score_of(self, x: Tensor, y: Tensor) -> Tensor:
-        """What each sample adds to the score: 1 for a right class, 1 - squared error / variance for numbers."""
-        out = torch.zeros(len(x))
-        variance = 1.0 if self.is_class else self.truth.var(0).sum()
-        for half, model in zip(self.halves, self.models, strict=True):
-            answer = model(x[half])
-            if self.is_class:
-                out[half] = (answer.argmax(1) == y[half]).to(torch.float32)
-            else:
-                out[half] = 1 - (answer - y[half]).square().sum(1) / variance
-        return out
-
-
-def _wide(y: Tensor, is_class: bool) -> Tensor:
-    return torch.nn.functional.one_hot(y).to(torch.float32) if is_class else y
-
-
-def no_symmetry_target(x: Tensor, moved: Tensor, classes: int, generator: torch.Generator) -> Tensor:
-    """Classes (up to four; numbers `[N, 1]` for `classes` 0) that no motion leaves alone: a random linear map of the
-    directions, among the inputs' thirty main components, that the motion changes most for their variance."""
-    flat, after = x.flatten(1), moved.flatten(1)
-    mean = flat.mean(0)
-    values, vectors = torch.linalg.eigh((flat - mean).mT @ (flat - mean) / len(x))
-    keep = min(30, int((values > 1e-5 * values[-1]).sum()))
-    whiten = vectors[:, -keep:] / (values[-keep:] + 0.02 * values[-1]).sqrt()
-    main, change = (flat - mean) @ whiten, (after - flat) @ whiten
-    amount, directions = torch.linalg.eigh(change.mT @ change)
-    directions = directions[:, amount >= 0.3 * amount[-1]][:, -8:]
-    signal = main @ directions
-    signal = signal / signal.std(0).clamp_min(1e-6)
-    outputs = min(max(classes, 2), 4) if classes else 1
-    mixed = signal @ torch.randn(signal.shape[1], outputs, generator=generator)
-    return mixed.argmax(1) if classes else mixed / mixed.std()
-
-
 def _share_lost(rest: Tensor, moved: Tensor, base: float, level: float, generator: torch.Generator) -> Reading:
     def share(means: Tensor) -> Tensor:
         return (means[..., 0] - means[..., 1]) / (means[..., 0] - base).clamp_min(1e-6)
@@ -362,7 +277,7 @@ def _share_lost(rest: Tensor, moved: Tensor, base: float, level: float, generato
 
 
 def _holds(lost: Reading, planted: Reading, broken: Reading) -> Reading:
-    span = max(broken.value - planted.value, 1e-6)
+    span = max(min(broken.value, 1.0) - planted.value, 1e-6)  # where more than all is lost, all is what counts
 
     def part(v: float) -> float:
         return min(max(1 - (v - planted.value) / span, 0.0), 1.0)

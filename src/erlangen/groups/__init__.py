@@ -28,6 +28,7 @@ _PUBLIC = {
     "SU": f"{_HERE}.unitary:SU",
     "Semidirect": f"{_HERE}.semidirect:Semidirect",
     "Wreath": f"{_HERE}.wreath:Wreath",
+    "to_layout": f"{_HERE}.layout:to_layout",
     "Homomorphism": f"{_HERE}.homomorphism:Homomorphism",
     "hom_basis": f"{_HERE}.solve:hom_basis",
     "projector": f"{_HERE}.solve:projector",
