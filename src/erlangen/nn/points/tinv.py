@@ -23,7 +23,6 @@ def _cases() -> list[Case]:
     return [
         Case(TInv(pooled), (x,), "perceptron"),
         Case(TInv(backbone(3), scale=False, chirality="keep", output="points"), (x,), "points, handed"),
-        Case(TInv(backbone(3), output="vectors"), (x,), "vectors"),
     ]
 
 
