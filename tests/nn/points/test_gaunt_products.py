@@ -140,6 +140,15 @@ def test_power_two_is_the_product_with_itself_and_three_once_more(seed):
 
 
 @given(seeds)
+def test_powers_with_weights_before_are_products_of_weighted_functions(seed):
+    x, v = noise(seed, 4, 2, 9), noise(seed + 1, 4, 2, 2, 3)
+    power = GauntPower(functions(2), 2, functions(2), channels=2).double()
+    first, second = (x * v[..., k, :].repeat_interleave(torch.tensor([1, 3, 5]), -1) for k in (0, 1))
+    expected = first + product(functions(2), functions(2), functions(2), channels=2)(first, second)
+    torch.testing.assert_close(power(x, operands=v), expected, atol=1e-12, rtol=0)
+
+
+@given(seeds)
 def test_path_weights_of_one_are_no_weights_and_one_path_is_one_path(seed):
     x, y = noise(seed, 1, 9), noise(seed + 1, 1, 9)
     module = GauntTensorProduct(functions(2), functions(2), weight="path").double()

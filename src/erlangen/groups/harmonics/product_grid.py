@@ -28,7 +28,7 @@ def half_grid(l_product: int, l_out: int) -> tuple[Tensor, Tensor]:
     """
     check_degree(l_product, "l_product")
     needed = (l_product + 1) * (l_product + 2) // 2
-    spiral = math.ceil(OVERSAMPLING * needed)
+    spiral = int(OVERSAMPLING * needed)
     heights, turns = _quadrature_size(l_product + l_out)
     return _by_quadrature(heights, turns, l_out) if heights * turns < spiral else _spiral(spiral, l_product, l_out)
 

@@ -68,6 +68,7 @@ class GauntPower(ExactTables):
         points, back = full_grid(correlation * self.type_in.l_max, self.type_out.l_max)
         self.add_table("there", values(self.type_in.l_max, points)[self.type_in.index])
         self.add_table("back", back[:, self.type_out.index])
+        self.add_table("term_in", self.type_in.term)
         self.add_table("term", self.type_out.term)
         self.weight = nn.Parameter(torch.ones(channels, len(self.orders), len(self.type_out.degrees)))
 
@@ -81,23 +82,32 @@ class GauntPower(ExactTables):
         self,
         x: Float[Tensor, "*batch channels dim"],
         weight: Float[Tensor, "*batch channels orders degrees"] | None = None,
+        operands: Float[Tensor, "*batch channels correlation degrees_in"] | None = None,
     ) -> Float[Tensor, "*batch channels dim_out"]:
-        """`weight` replaces the learned one, for weights that depend on the sample, such as the species of an atom."""
+        """`weight` replaces the learned one, for weights that depend on the sample, such as the species of an atom.
+
+        With `operands` the factors differ: the power ν is the product of the first ν of the functions v_k · f, degree by
+        degree; this is the learnable product of the paper, with weights before and after.
+        """
         if x.ndim < 2 or x.shape[-2:] != (self.channels, self.type_in.dim):
             raise ValueError(
                 f"irreps: {self.type_in} on {self.channels} channels has shape [..., {self.channels}, {self.type_in.dim}], "
                 f"given {list(x.shape)}"
             )
         given, x = x.dtype, at_least_float32(x)
-        f = x @ self.table("there", x)
-        powers, power = [], torch.ones_like(f)
+        if operands is None:
+            factors = [x @ self.table("there", x)] * self.correlation
+        else:
+            spread = operands.to(x.dtype).index_select(-1, self.get_buffer("term_in"))
+            factors = list(((spread * x[..., None, :]) @ self.table("there", x)).unbind(-2))
+        powers, power = [], factors[0]
         for order in range(1, self.correlation + 1):
-            power = f if order == 1 else power * f
+            power = power * factors[order - 1] if order > 1 else power
             if order in self.orders:
                 powers.append(power)
         coefficients = torch.stack(powers, -2) @ self.table("back", x)
-        factors = (self.weight if weight is None else weight).to(x.dtype).index_select(-1, self.get_buffer("term"))
-        return (coefficients * factors).sum(-2).to(given)
+        after = (self.weight if weight is None else weight).to(x.dtype).index_select(-1, self.get_buffer("term"))
+        return (coefficients * after).sum(-2).to(given)
 
     def extra_repr(self) -> str:
         return f"{self.type_in}, powers {self.orders} -> {self.type_out}, channels={self.channels}"

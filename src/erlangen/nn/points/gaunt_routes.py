@@ -192,7 +192,7 @@ def _cost(name: str, a: SphereType, b: SphereType, out: SphereType) -> float:
     if name == "grid":
         return 2 * half * (total + 30)
     if name == "split":
-        return half * (total + 60) + 4_000
+        return 1.3 * half * (total + 60) + 8_000
     heights, turns = everything // 2 + 1, everything + 1
     if name == "separable":
         l_sizes = (a.l_max, b.l_max, out.l_max)

@@ -82,7 +82,7 @@ class Interaction(nn.Module):
 
 
 class GauntInteraction(Interaction):
-    """Products of functions on the sphere: a radial weight for every degree of the edge, one weight a power and degree."""
+    """Products of functions on the sphere: a weight for every degree of the edge, of every factor of a power, and of the power."""
 
     def make_products(self) -> None:
         c = self.channels
@@ -93,12 +93,13 @@ class GauntInteraction(Interaction):
         self.power.register_parameter("weight", None)
         shape = (self.species, c, self.correlation, self.l_out + 1)
         self.power_weight = nn.Parameter(torch.randn(shape) / self.correlation)
+        self.operand_weight = nn.Parameter(1 + 0.5 * torch.randn(self.species, c, self.correlation, self.l_max + 1))
 
     def messages(self, h: Tensor, harmonics: Tensor, weights: Tensor, sender: Tensor, receiver: Tensor) -> Tensor:
         return self.product(h, harmonics, weights, sender, receiver)
 
     def powers(self, a: Tensor, kinds: Tensor) -> Tensor:
-        return self.power(a, self.power_weight[kinds])
+        return self.power(a, self.power_weight[kinds], self.operand_weight[kinds])
 
 
 class ClebschGordanInteraction(Interaction):

@@ -157,8 +157,11 @@ class TensorProduct(ExactTables):
         if self.connection == "channels":
             sums = [torch.stack(blocks).sum(0) if len(blocks) > 1 else blocks[0] for blocks in gathered]
         else:
-            pairs = zip(gathered, mixing, strict=True)
-            sums = [torch.cat(matrices, -2).mT @ torch.cat(blocks, -2) for blocks, matrices in pairs]
+            sums = []
+            for blocks, matrices in zip(gathered, mixing, strict=True):
+                # components before copies: shared weights then make one large matrix product out of many small ones
+                terms = torch.cat([block.mT for block in blocks], -1)
+                sums.append((terms @ torch.cat(matrices, -2)).mT)
         return torch.cat([block.flatten(-2) for block in sums], -1)
 
     def extra_repr(self) -> str:
