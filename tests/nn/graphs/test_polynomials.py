@@ -54,6 +54,24 @@ def test_evaluation_equals_brute_force(graph, seed):
     )
 
 
+def one_einsum(graph, x):
+    """The definition as one contraction over all indices."""
+    outputs = tuple(dict.fromkeys(graph.outputs))
+    names = ["".join(chr(97 + i) for i in edge[:2]) for edge in graph.edges] + [chr(97 + a) for a in outputs]
+    ones = [torch.ones(x.shape[-1], dtype=x.dtype)] * len(outputs)
+    wanted = "".join(chr(97 + a) for a in outputs)
+    value = torch.einsum(f"{','.join(names)}->{wanted}", *(x[c] for _, _, c in graph.edges), *ones)
+    return torch.diag_embed(value) if len(graph.outputs) == 2 and len(outputs) == 1 else value
+
+
+@pytest.mark.parametrize("outputs", [0, 1, 2])
+def test_every_polynomial_of_a_family_is_its_definition(outputs):
+    graphs = multigraphs(2, outputs) + multigraphs(3, outputs, colours=2, min_degree=3, connected=True)[::7]
+    x = noise(2, 4, 4)
+    for graph, value in zip(graphs, PolynomialPlan(graphs)(x[None]), strict=True):
+        assert torch.allclose(value[0], one_einsum(graph, x), atol=1e-9)
+
+
 @pytest.mark.parametrize(
     "options", [{"outputs": 0, "simple": True, "directed": False}, {"outputs": 2, "connected": True}]
 )
