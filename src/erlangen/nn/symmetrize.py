@@ -32,7 +32,8 @@ class Symmetrized(nn.Module):
     Stacking needs every tensor argument to start with the same batch axis, and a backbone that treats samples apart; what
     is shared over a batch (statistics of BatchNorm in train mode, dropout masks) sees |F|·B samples. Inputs of one
     sample, arguments that are not tensors with a batch axis (`edge_index`, PyG's `Data`) and user-written actions go
-    through a loop over the frame, one call of the backbone an element.
+    through a loop over the frame, one call of the backbone an element. A tensor that all samples share and whose first size
+    happens to be that of the batch is taken for a batch: hand it to the backbone beforehand.
 
     Group elements and moved points are computed in float64 and rounded once to the precision of the input, so that clouds
     far from the origin lose nothing.
