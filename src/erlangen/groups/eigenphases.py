@@ -20,6 +20,11 @@ def eigenphases(u: Tensor) -> tuple[Tensor, Tensor]:
     return torch.gather(phases, -1, order), torch.gather(vectors, -1, order[..., None, :].expand_as(vectors))
 
 
+def phases_of(u: Tensor) -> Tensor:
+    """The phases of `eigenphases` alone, from the eigenvalues; not differentiable."""
+    return zero_sum(torch.linalg.eigvals(u.detach()).angle())
+
+
 def zero_sum(phases: Tensor) -> Tensor:
     """Phases shifted by multiples of 2π, the largest down or the smallest up, so that Σθ = 0; descending.
 

@@ -31,6 +31,7 @@ class ClassFunctionPotential(Potential):
     """
 
     frequency: Tensor
+    products: Tensor
 
     def __init__(self, n: int, hidden: int = 64, *, harmonics: int | None = None) -> None:
         super().__init__()
@@ -39,6 +40,7 @@ class ClassFunctionPotential(Potential):
             raise ValueError(f"n, hidden, harmonics: {n}, {hidden}, {count}; at least 2, 1, 1")
         self.n, self.hidden, self.harmonics = n, hidden, count
         self.register_buffer("frequency", torch.arange(1, count + 1).double(), persistent=False)
+        self.register_buffer("products", product_table(count), persistent=False)
         self.weight = nn.Parameter(torch.randn(hidden, 2 * count) / count**0.5)
         self.bias = TimePolynomial(hidden)
         self.outer = TimePolynomial(hidden)
@@ -50,17 +52,17 @@ class ClassFunctionPotential(Potential):
     def symmetries(self) -> list[Any]:
         return []
 
-    def _waves(self, phases: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """ψ(θ_k), ψ' and ψ'', `[*batch, n, 2 harmonics]`."""
-        frequency = self.frequency.to(phases.dtype)
-        angle = phases[..., None] * frequency
-        cosine, sine = torch.cos(angle), torch.sin(angle)
-        value = torch.cat([cosine / frequency, sine / frequency], -1)
-        return value, torch.cat([-sine, cosine], -1), torch.cat([-cosine * frequency, -sine * frequency], -1)
+    def _waves(self, phases: Tensor) -> tuple[Tensor, Tensor]:
+        """cos mθ_k and sin mθ_k for m = 1 .. 2 harmonics, `[*batch, n, 2 harmonics]` each."""
+        count = torch.arange(1, 2 * self.harmonics + 1, dtype=phases.dtype, device=phases.device)
+        angle = phases[..., None] * count
+        return torch.cos(angle), torch.sin(angle)
 
     def value(self, t: Tensor, phases: Tensor) -> Tensor:
         """φ_t as a function of the phases, `[*batch, n] -> [*batch]`."""
-        p = self._waves(phases)[0].sum(-2)
+        cosine, sine = (wave[..., : self.harmonics].sum(-2) for wave in self._waves(phases))
+        frequency = self.frequency.to(phases.dtype)
+        p = torch.cat([cosine / frequency, sine / frequency], -1)
         inner = torch.tanh(p @ self.weight.to(p.dtype).mT + self.bias(t))
         return p @ self.linear(t) + inner @ self.outer(t)
 
@@ -77,20 +79,26 @@ class ClassFunctionPotential(Potential):
 
     def radial(self, t: Tensor, phases: Tensor) -> tuple[Tensor, Tensor]:
         """Velocity of the phases, F_k - F̄, and the Laplacian of φ_t on SU(n): `[*batch, n]` and `[*batch]`."""
-        value, first, second = self._waves(phases)
+        frequency = self.frequency.to(phases.dtype)
+        cosines, sines = self._waves(phases)
+        cosine, sine = cosines[..., : self.harmonics], sines[..., : self.harmonics]
+        first = torch.cat([-sine, cosine], -1)
+        second = torch.cat([-cosine * frequency, -sine * frequency], -1)
+        moments = torch.cat([cosines.sum(-2), sines.sum(-2)], -1)
+        low = torch.cat([moments[..., : self.harmonics], moments[..., 2 * self.harmonics : 3 * self.harmonics]], -1)
         weight = self.weight.to(phases.dtype)
         outer = self.outer(t)
-        inner = torch.tanh(value.sum(-2) @ weight.mT + self.bias(t))
+        inner = torch.tanh((low / torch.cat([frequency, frequency])) @ weight.mT + self.bias(t))
         slope = 1 - inner.square()
         gradient = (outer * slope) @ weight + self.linear(t)
         curvature = -2 * outer * inner * slope
         force = (first * gradient[..., None, :]).sum(-1)
         bend = (second * gradient[..., None, :]).sum(-1)
-        # the projected Hessian's trace, tr H - 1ᵀH1 / n: bends, and Σ_w κ_w W_w S W_wᵀ with the scatter S of the ψ'_k
-        centred = first - first.mean(-2, keepdim=True)
-        scatter = (centred[..., :, None] * centred[..., None, :]).sum(-3).flatten(-2)
-        pairs = (weight[:, :, None] * weight[:, None, :]).flatten(1)
-        quadratic = ((curvature @ pairs) * scatter).sum(-1)
+        # the projected Hessian's trace, tr H - 1ᵀH1 / n: bends, and Σ_w κ_w Σ_k (W_w ψ'_k)² less the square of the mean
+        pairs = (weight[:, :, None] * weight[:, None, :]).flatten(1) @ self.products.to(phases.dtype)
+        squares = curvature @ pairs
+        quadratic = self.n * squares[..., 0] + (squares[..., 1:] * moments).sum(-1)
+        quadratic = quadratic - (curvature * (first.sum(-2) @ weight.mT).square()).sum(-1) / self.n
         velocity = force - force.mean(-1, keepdim=True)
         trace = bend.sum(-1) * (1 - 1 / self.n) + quadratic
         return velocity, radial_divergence(phases, velocity, trace, bend)
@@ -101,3 +109,27 @@ class ClassFunctionPotential(Potential):
                 f"manifold: {manifold.name}; class functions of SU({self.n}) live on SpecialUnitary({self.n})"
             )
         return super().field_and_divergence(manifold, t, x)
+
+
+def product_table(count: int) -> Tensor:
+    """Products of two of the waves (-sin aθ, then cos aθ, a = 1 .. count) in 1, cos qθ and sin qθ, q = 1 .. 2 count.
+
+    `[(2 count)², 4 count + 1]`, float64. With it Σ_k of products needs only the moments Σ_k cos qθ_k and Σ_k sin qθ_k.
+    """
+    table = torch.zeros(2 * count, 2 * count, 4 * count + 1, dtype=torch.float64)
+
+    def add(i: int, j: int, wave: str, order: int, factor: float) -> None:
+        if wave == "cos":
+            table[i, j, abs(order)] += factor
+        elif order:
+            table[i, j, 2 * count + abs(order)] += factor * (1 if order > 0 else -1)
+
+    for a in range(1, count + 1):
+        for b in range(1, count + 1):
+            for sign, i, j in ((-1, a - 1, b - 1), (1, count + a - 1, count + b - 1)):
+                add(i, j, "cos", a - b, 0.5)
+                add(i, j, "cos", a + b, 0.5 * sign)
+            for i, j in ((a - 1, count + b - 1), (count + b - 1, a - 1)):
+                add(i, j, "sin", a + b, -0.5)
+                add(i, j, "sin", a - b, -0.5)
+    return table.flatten(0, 1)

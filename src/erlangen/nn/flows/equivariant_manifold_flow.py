@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from erlangen._registry import modules
-from erlangen.groups.eigenphases import eigenphases, from_eigenphases
+from erlangen.groups.eigenphases import eigenphases, from_eigenphases, phases_of
 from erlangen.groups.manifolds import Manifold, SpecialUnitary, Sphere
 from erlangen.groups.symmetry import Case, Symmetry
 from erlangen.nn.flows.class_function_potential import ClassFunctionPotential
@@ -160,7 +160,7 @@ class EquivariantManifoldFlow(nn.Module):
         """Eigenphases of samples and the log-density there: all that training on a class function needs."""
         if not self.on_phases or self.base is not None:
             raise ValueError("sample_phases: needs SpecialUnitary, a ClassFunctionPotential and the uniform base")
-        phases, change = self._integrate(self._rates(), eigenphases(self._start(n, generator))[0], backwards=False)
+        phases, change = self._integrate(self._rates(), phases_of(self._start(n, generator)), backwards=False)
         return phases, -change
 
     # --- integration ----------------------------------------------------------------------------------------------
