@@ -12,7 +12,7 @@ from erlangen.groups.elements import plane_rotation
 from erlangen.groups.lie.cardinal import asinhc, sinhc
 from erlangen.groups.lie.exponential import rotation_dimension, rotation_exp, rotation_log, safe_norm
 from erlangen.groups.lie.procrustes import nearest_orthogonal
-from erlangen.groups.lie.spectral import symmetric_exp, symmetric_log
+from erlangen.groups.lie.spectral import eigh_or_nan, spectral, symmetric_exp
 from erlangen.groups.linear import symmetric_basis
 
 
@@ -63,12 +63,23 @@ def polar_factors(g: Float[Tensor, "*batch n n"]) -> PolarFactors:
         log_p = torch.stack([half_log_det + p, q, q, half_log_det - p], -1).unflatten(-1, (2, 2))
         return PolarFactors(log_p, plane_rotation(angle))
     n = g.shape[-1]
-    with torch.no_grad():
-        values = torch.linalg.svdvals(torch.where(g.isfinite(), g, 0.0))
-        _require_invertible(torch.linalg.det(g), values[..., 0] / values[..., -1], n)
-    rotation = nearest_orthogonal(g)
+    rotation = _rotation_factor(g)
     p = g @ rotation.mT
-    return PolarFactors(symmetric_log((p + p.mT) / 2), rotation)
+    p = (p + p.mT) / 2
+    with torch.no_grad():
+        values, vectors = eigh_or_nan(p)
+        condition = values[..., -1] / values[..., 0]
+        condition = torch.where(values[..., 0] <= 0, torch.inf, condition)  # round-off of a singular matrix
+        _require_invertible(torch.linalg.det(g), condition, n)
+    return PolarFactors(spectral(p, "log", (values, vectors)), rotation)
+
+
+def _rotation_factor(g: Tensor) -> Tensor:
+    if g.shape[-1] == 3:
+        from erlangen.groups.rotations.procrustes import project
+
+        return project(g)
+    return nearest_orthogonal(g)
 
 
 def _require_square(g: Tensor) -> None:

@@ -37,7 +37,7 @@ _FUNCTIONS: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Tensor, Tensor
 }
 
 
-def _solve(matrix: Tensor) -> tuple[Tensor, Tensor]:
+def eigh_or_nan(matrix: Tensor) -> tuple[Tensor, Tensor]:
     """`torch.linalg.eigh`, with NaN out for a matrix that is not finite instead of a failure of the whole batch."""
     finite = matrix.isfinite().all(-1).all(-1)[..., None]
     values, vectors = torch.linalg.eigh(torch.where(finite[..., None], matrix, 0.0))
@@ -77,14 +77,15 @@ class _Spectral(Function):
         return _Spectral._derivative(ctx, matrix)
 
 
-def _apply(matrix: Tensor, name: str) -> Tensor:
-    values, vectors = _solve(matrix.detach())
+def spectral(matrix: Tensor, name: str, decomposition: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """V f(λ) Vᵀ for f one of exp, log, sqrt, inverse_sqrt; `decomposition` spares the eigenvalues where they are known."""
+    values, vectors = eigh_or_nan(matrix.detach()) if decomposition is None else decomposition
     return _Spectral.apply(values, vectors, matrix, name)
 
 
 def symmetric_exp(matrix: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     """exp of symmetric matrices, by eigenvalues; once differentiable, also where eigenvalues coincide."""
-    return _apply(matrix, "exp")
+    return spectral(matrix, "exp")
 
 
 def symmetric_log(matrix: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
@@ -94,17 +95,17 @@ def symmetric_log(matrix: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch 
     K_ij = (f(λ_i) - f(λ_j)) / (λ_i - λ_j), evaluated without cancellation, where autograd through `eigh` divides by
     λ_i - λ_j. Source: J. L. Daleckii and S. G. Krein, 1951; N. J. Higham, Functions of Matrices, 2008, theorem 3.11.
     """
-    return _apply(matrix, "log")
+    return spectral(matrix, "log")
 
 
 def symmetric_sqrt(matrix: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     """The positive root of positive definite matrices; once differentiable, also where eigenvalues coincide."""
-    return _apply(matrix, "sqrt")
+    return spectral(matrix, "sqrt")
 
 
 def symmetric_inverse_sqrt(matrix: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch n n"]:
     """S^(-1/2) of positive definite matrices; once differentiable, also where eigenvalues coincide."""
-    return _apply(matrix, "inverse_sqrt")
+    return spectral(matrix, "inverse_sqrt")
 
 
 class _Eigh(Function):
@@ -114,7 +115,7 @@ class _Eigh(Function):
 
     @staticmethod
     def forward(matrix: Tensor, gap: float) -> tuple[Tensor, Tensor]:
-        return _solve(matrix)
+        return eigh_or_nan(matrix)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:

@@ -64,10 +64,11 @@ class LieBlock(nn.Module):
 class LieResNet(nn.Module):
     """Encoder `[B, C, H, W] -> [B, embedding_dim]` of convolutions over R² ⋊ H, H = GL+(2), SL(2) or SO(2).
 
-    A lifting convolution, halving, a group convolution, `blocks` residual blocks with a halving between them, the maximum
-    over samples and pixels, a linear map. Kernels are networks (`SirenKernel`); all layers share one set of samples of
-    the group, so that coordinates and masks are computed once a call and every kernel network runs once a call, whatever
-    the batch.
+    A lifting convolution, halving, a group convolution, `blocks` residual blocks with a halving between them; then the
+    invariant head: 4 `width` linear combinations of the channels, the maximum of each over samples and pixels, batch
+    normalisation (maxima differ little between images beside their mean), a linear map. Kernels are networks
+    (`SirenKernel`); all layers share one set of samples of the group, so that coordinates and masks are computed once a
+    call and every kernel network runs once a call, whatever the batch.
 
     Samples: in training mode they are drawn anew at every call from torch's generator; in evaluation mode the same
     `samples` elements (drawn at construction from `seed`) serve every call, so that an embedding is a function of its
@@ -121,7 +122,9 @@ class LieResNet(nn.Module):
         self.norms = nn.ModuleList([SampleNorm(width), SampleNorm(width)])
         self.stages = nn.ModuleList(LieBlock(self.group, width, kernel_size, **options) for _ in range(blocks))
         self.pool = BlurPool2d()
-        self.head = nn.Linear(width, embedding_dim)
+        self.project = nn.Linear(width, 4 * width, bias=False)
+        self.pooled_norm = nn.BatchNorm1d(4 * width)
+        self.head = nn.Linear(4 * width, embedding_dim)
         self.init_arguments = {**getattr(self, "init_arguments", {}), "group": self.group.name}
 
     @property
@@ -177,4 +180,6 @@ class LieResNet(nn.Module):
     def forward(
         self, x: Float[Tensor, "batch channels height width"], samples: LieSamples | None = None
     ) -> Float[Tensor, "batch embedding"]:
-        return self.head(self.features(x, samples).amax((1, 3, 4)))
+        features = self.features(x, samples)
+        pooled = torch.einsum("bschw,oc->bsohw", features, self.project.weight).amax((1, 3, 4))
+        return self.head(F.gelu(self.pooled_norm(pooled)))

@@ -14,11 +14,11 @@ Mask = Literal["disc", "smooth"]
 class SirenKernel(nn.Module):
     """Coordinates -> kernel values, `[..., in_features] -> [..., out_features]`.
 
-        h_1 = sin(ω (W_1 x + b_1)),  h_{l+1} = sin(W_l h_l + b_l),  k = W h_L + b
+        h_1 = sin(ω (W_1 x + b_1)),  h_{l+1} = sin(W_l h_l + b_l),  k = (W h_L + b) / √fan_in
 
-    `layers` hidden layers of `hidden` units; initial weights as in the paper, so that every h_l is spread alike. The last
-    layer's values start with variance 1 / `fan_in`, the number of terms the convolution sums, as a linear layer's weights
-    would.
+    `layers` hidden layers of `hidden` units; initial weights as in the paper, so that every h_l is spread alike. The kernel's
+    values start with variance 1 / `fan_in`, the number of terms the convolution sums. The factor stands outside W, so that
+    a step of an optimizer changes all layers alike, however many terms there are.
 
     Raises ValueError unless all sizes are at least 1 and `omega` and `fan_in` positive.
 
@@ -50,14 +50,14 @@ class SirenKernel(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Uniform weights: ±1/in for the first layer, ±√(6/width) for the later ones, the last scaled to `fan_in`."""
+        """Uniform weights: ±1/in for the first layer, ±√(6/width) for the later ones."""
         for index, layer in enumerate(self.hidden):
             assert isinstance(layer, nn.Linear)
             bound = 1 / layer.in_features if index == 0 else math.sqrt(6 / layer.in_features)
             nn.init.uniform_(layer.weight, -bound, bound)
             nn.init.uniform_(layer.bias, -1 / math.sqrt(layer.in_features), 1 / math.sqrt(layer.in_features))
-        # sines have mean square 1/2, hence values of variance bound² / 3 * width / 2
-        bound = math.sqrt(6 / (self.last.in_features * self.fan_in))
+        # sines have mean square 1/2, hence values of variance bound² / 3 * width / 2 = 1 before the scale
+        bound = math.sqrt(6 / self.last.in_features)
         nn.init.uniform_(self.last.weight, -bound, bound)
         nn.init.zeros_(self.last.bias)
 
@@ -65,7 +65,7 @@ class SirenKernel(nn.Module):
         for index, layer in enumerate(self.hidden):
             x = layer(x)
             x = torch.sin(self.omega * x if index == 0 else x)
-        return self.last(x)
+        return self.last(x) / math.sqrt(self.fan_in)
 
     def extra_repr(self) -> str:
         return f"omega={self.omega}"
