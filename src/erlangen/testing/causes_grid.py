@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from erlangen.testing import ablate, leaves
+from erlangen.testing import ablate, leaves, perturb
 from erlangen.testing.causes_points import wrong_side
 from erlangen.testing.elements import Draw, grid_elements
 from erlangen.testing.lab import Lab, own_tensors
@@ -72,28 +72,24 @@ def strides(lab: Lab) -> str | None:
 
 def _repeats(lab: Lab, change: Any) -> int:
     """The smallest m among 2, 4, 8, 16 for which every broken element applied m times holds (and moves); else 0."""
-    for m in (2, 4, 8, 16):
-        errors, moves = [], False
-        for draw in lab.picks:
-            twin = lab.runner
-            if change is not None:
-                from erlangen.testing import perturb
+    with perturb.changed_runner(lab.runner) as twin:
+        if change is not None:
+            change(twin)
+        plain = twin(lab.base, seed=lab.noise_seed)
+        return next((m for m in (2, 4, 8, 16) if _holds_repeated(lab, twin, plain, m)), 0)
 
-                twin = perturb.clone_runner(lab.runner)
-                change(twin)
-            plain = twin(lab.base, seed=lab.noise_seed)
-            moved: Any = lab.base
-            target = plain
-            for _ in range(m):
-                moved = move_input(lab.symmetry, draw.g, moved, lab.runner.dtype)
-                target = move_output(lab.symmetry, draw.g, target)
-            moves = moves or not leaves.same(moved, lab.base)
-            got = twin(moved, seed=lab.noise_seed)
-            left, right = leaves.stacked(got), leaves.stacked(target)
-            errors.append(float((left - right).norm() / right.norm().clamp_min(1e-300)))
-        if errors and moves and max(errors) <= lab.tolerance:
-            return m
-    return 0
+
+def _holds_repeated(lab: Lab, twin: Runner, plain: Any, times: int) -> bool:
+    errors, moves = [], False
+    for draw in lab.picks:
+        moved, target = lab.base, plain
+        for _ in range(times):
+            moved = move_input(lab.symmetry, draw.g, moved, lab.runner.dtype)
+            target = move_output(lab.symmetry, draw.g, target)
+        moves = moves or not leaves.same(moved, lab.base)
+        left, right = leaves.stacked(twin(moved, seed=lab.noise_seed)), leaves.stacked(target)
+        errors.append(float((left - right).norm() / right.norm().clamp_min(1e-300)))
+    return moves and max(errors) <= lab.tolerance
 
 
 def filters(lab: Lab) -> str | None:
@@ -143,11 +139,9 @@ def _stride(module: Any) -> int:
 
 def _changes_filters(lab: Lab) -> bool:
     """Whether averaging the filters changes what the model computes."""
-    from erlangen.testing import perturb
-
-    twin = perturb.clone_runner(lab.runner)
-    ablate.symmetric_filters(twin)
-    after = leaves.stacked(twin(lab.base, seed=lab.noise_seed))
+    with perturb.changed_runner(lab.runner) as twin:
+        ablate.symmetric_filters(twin)
+        after = leaves.stacked(twin(lab.base, seed=lab.noise_seed))
     return float((after - leaves.stacked(lab.output)).norm()) > 1e-6 * lab.size
 
 

@@ -31,6 +31,20 @@ def recurrent(lab: Lab) -> str | None:
     return None
 
 
+def flattened(lab: Lab) -> str | None:
+    """Does the first breaking layer take all rows as one vector?"""
+    name, _, kind = (lab.result.first_breaking or "").partition(" (")
+    permutations = [_permutation(lab, d.g) for d in lab.picks]
+    if not kind.startswith("Linear") or not permutations or any(p is None for p in permutations):
+        return None
+    n = len(permutations[0])  # type: ignore[arg-type]
+    modules = {k: m for root in lab.runner.modules for k, m in root.named_modules()}
+    width = getattr(modules.get("" if name == "the model" else name), "in_features", 0)
+    if width > n and width % n == 0 and not any(width in leaf.shape for leaf in leaves.all_leaves(lab.base)):
+        return f"the rows are flattened into {name}, which depends on the order of the rows; pool over them"
+    return None
+
+
 def _on_graphs(lab: Lab) -> bool:
     return any(leaves.is_graph(a) for a in lab.session.args) or any(
         not leaf.is_floating_point() and leaf.dim() == 2 and leaf.shape[0] == 2 for leaf in leaves.all_leaves(lab.base)
@@ -106,4 +120,4 @@ def order(lab: Lab) -> str | None:
     return "something depends on the order of the rows (positions, flattening, first or last element, capped ties)"
 
 
-ROWS = (inverse_permutation, recurrent, positions, cap, signs, order)
+ROWS = (inverse_permutation, recurrent, positions, flattened, cap, signs, order)

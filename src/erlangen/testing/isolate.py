@@ -55,6 +55,7 @@ class Snapshot:
     def __init__(self, modules: list[nn.Module]) -> None:
         everything = [m for root in modules for m in root.modules()]
         self.modules = [m for m in everything if not isinstance(m, torch.jit.ScriptModule)]
+        self.modes = [(m, m.training) for m in everything if isinstance(m, torch.jit.ScriptModule)]
         self.attributes = [
             {k: (v if k in ("_parameters", "_buffers", "_modules") else _shallow(v)) for k, v in vars(m).items()}
             for m in self.modules
@@ -65,6 +66,8 @@ class Snapshot:
         self.grads = [(t.grad, t.grad.detach().clone()) for t, *_ in self.values if t.grad is not None]
 
     def restore(self) -> None:
+        for scripted, training in self.modes:
+            scripted.train(training)
         for module, attributes, tables in zip(self.modules, self.attributes, self.tables, strict=True):
             for name in [k for k in vars(module) if k not in attributes]:
                 del vars(module)[name]

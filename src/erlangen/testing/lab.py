@@ -90,14 +90,14 @@ class Lab:
         if not self.afford(len(draws) + 1):
             self.budget.skip("some causes")
             return math.inf
-        twin = perturb.clone_runner(self.runner)
-        twin.refused = {"batch", "vmap"}
         try:
-            if change is not None and change(twin) is False:
-                return math.inf
-            with during() if during is not None else contextlib.nullcontext():
-                given = self.session.args if args is None else args
-                found = measure(twin, self.symmetry, given, draws, seed=self.noise_seed)
+            with perturb.changed_runner(self.runner) as twin:
+                twin.refused = {"batch", "vmap"}
+                if change is not None and change(twin) is False:
+                    return math.inf
+                with during() if during is not None else contextlib.nullcontext():
+                    given = self.session.args if args is None else args
+                    found = measure(twin, self.symmetry, given, draws, seed=self.noise_seed)
         except Exception:  # a change that the model cannot bear explains nothing
             return math.inf
         if not math.isfinite(found.scale) or found.scale <= TRIVIAL * self.size:

@@ -135,16 +135,16 @@ def check_power(case: Case, symmetry: Symmetry) -> None:
 def check_after_step(case: Case, symmetry: Symmetry) -> None:
     """7. The symmetry survives an optimizer step, in train mode and in eval mode."""
     session, draws = _open(case, symmetry)
-    twin = perturb.clone_runner(session.main)
-    if not perturb.optimizer_step(twin, session.args, torch.Generator().manual_seed(0)):
-        return
-    for training in (False, True):
-        for root in twin.modules:
-            root.train(training)
-        error = measure(twin, session.symmetry, session.args, draws, seed=0).worst
-        if error > 10 * _limit(case) and not (training and _has_dropout(case.module)):
-            mode = "train" if training else "eval"
-            raise EquivarianceError(f"{case}: after one optimizer step the error in {mode} mode is {error:.1e}")
+    with perturb.changed_runner(session.main) as twin:
+        if not perturb.optimizer_step(twin, session.args, torch.Generator().manual_seed(0)):
+            return
+        for training in (False, True):
+            for root in twin.modules:
+                root.train(training)
+            error = measure(twin, session.symmetry, session.args, draws, seed=0).worst
+            if error > 10 * _limit(case) and not (training and _has_dropout(case.module)):
+                mode = "train" if training else "eval"
+                raise EquivarianceError(f"{case}: after one optimizer step the error in {mode} mode is {error:.1e}")
 
 
 def check_batch_consistency(case: Case, symmetry: Symmetry) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -200,15 +201,30 @@ def special_inputs(args: tuple[Any, ...]) -> dict[str, tuple[Any, ...]]:
     return {name: each(change) for name, change in zip(SPECIAL, changes, strict=True)}
 
 
-def clone_runner(runner: Runner) -> Runner:
-    """A second private instance with the same weights."""
+@contextlib.contextmanager
+def changed_runner(runner: Runner) -> Iterator[Runner]:
+    """The private model to be changed: what happens to its parameters, buffers, modes and attributes is undone after.
+
+    A model that remembers earlier calls, or is no module, is copied instead.
+    """
     twin = copy.copy(runner)
-    twin.model = isolate.private_copy(runner.model)
-    twin.modules = isolate.modules_behind(twin.model)
-    twin.reset = isolate.Snapshot(twin.modules) if runner.reset is not None else None
-    twin.borrowed = None
-    twin.refused = set(runner.refused)
-    return twin
+    twin.refused, twin.single = set(runner.refused), list(runner.single)
+    if runner.pristine is not None:
+        twin.model = isolate.private_copy(runner.pristine)
+        twin.modules = isolate.modules_behind(twin.model)
+        twin.pristine, twin.reset, twin.borrowed = None, isolate.Snapshot(twin.modules), None
+        yield twin
+        return
+    if runner.borrowed is not None and not runner.as_given:
+        isolate.to_precision(runner.modules, runner.dtype)
+        twin.borrowed = None
+    kept = isolate.Snapshot(runner.modules)
+    if runner.reset is not None:
+        twin.reset = None
+    try:
+        yield twin
+    finally:
+        kept.restore()
 
 
 def has_modules(runner: Runner) -> bool:

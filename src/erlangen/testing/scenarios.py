@@ -78,21 +78,21 @@ class Scenarios:
 
     def _mode(self) -> None:
         for training in perturb.other_modes(self.session.main):
-            twin = perturb.clone_runner(self.session.main)
-            for root in twin.modules:
-                root.train(training)
-            if perturb.depends_on_mode(twin):
-                self._measure("train mode" if training else "eval mode", twin, self.session.args, literal=True)
+            with perturb.changed_runner(self.session.main) as twin:
+                for root in twin.modules:
+                    root.train(training)
+                if perturb.depends_on_mode(twin):
+                    self._measure("train mode" if training else "eval mode", twin, self.session.args, literal=True)
 
     def _perturbed(self) -> None:
-        twin = perturb.clone_runner(self.session.main)
-        if perturb.perturb_weights(twin, self.session.args, torch.Generator().manual_seed(self.seed)):
-            self._measure("perturbed parameters", twin, self.session.args)
+        with perturb.changed_runner(self.session.main) as twin:
+            if perturb.perturb_weights(twin, self.session.args, torch.Generator().manual_seed(self.seed)):
+                self._measure("perturbed parameters", twin, self.session.args)
 
     def _step(self) -> None:
-        twin = perturb.clone_runner(self.session.main)
-        if perturb.optimizer_step(twin, self.session.args, torch.Generator().manual_seed(self.seed)):
-            self._measure("after one optimizer step", twin, self.session.args)
+        with perturb.changed_runner(self.session.main) as twin:
+            if perturb.optimizer_step(twin, self.session.args, torch.Generator().manual_seed(self.seed)):
+                self._measure("after one optimizer step", twin, self.session.args)
 
     def _other(self) -> None:
         args = perturb.other_inputs(self.session, torch.Generator().manual_seed(self.seed))
@@ -117,7 +117,7 @@ class Scenarios:
                 return
 
     def _inputs(self, name: str, args: tuple[Any, ...]) -> None:
-        runner = perturb.clone_runner(self.session.main)
+        runner = self.session.main
         out = leaves.stacked(runner(leaves.cast(args, runner.dtype), seed=self.seed, of_one=False))
         if not bool(torch.isfinite(out).all()):
             self.errors[name] = float("inf")
