@@ -60,6 +60,8 @@ def test_a_pseudoscalar_has_rotations_but_not_reflections():
     target = triple / (1 + triple.abs())
     found = discover((x.flatten(1), target), groups=["SO(3)", "O(3)"])
     assert found["O(3)"].lost.low > found["SO(3)"].lost.high + 0.3
+    assert found["O(3)"].verdict == "not at all" and math.isnan(found["O(3)"].planted.value)
+    assert found["O(3)"].holds.high < 0.3 < 0.7 < found["SO(3)"].holds.low and found.symmetry != "O(3)"
 
 
 def test_targets_that_move_with_the_inputs():

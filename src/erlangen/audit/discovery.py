@@ -41,11 +41,11 @@ def discover(
 
     A predictor is fitted to the data as they are, cross-fitted in two halves. `lost` is the share of its skill that goes
     when held-out inputs are moved by random elements. Two more numbers give it meaning, measured in the same way:
-    `planted`, on a twin of the data in which every sample was moved by an element of its own, so that the symmetry holds
-    by construction; and `broken`, for a target that the motion does not leave alone, a random linear function of what it
-    changes most. `holds` is 1 - (lost - planted) / (broken - planted), with at most 1 for
-    `broken`. Apart from targets, `told_apart` is how often a
-    classifier knows moved inputs from unmoved ones (1/2 where the inputs' distribution is invariant).
+    `planted`, on a twin of the data in which every sample was moved by an element of its own, so that the symmetry
+    holds by construction (NaN where that leaves nothing to predict); and `broken`, for a target that the motion does
+    not leave alone, a random linear function of what it changes most. `holds` is 1 - (lost - planted) / (broken -
+    planted), with at most 1 for `broken`. Apart from targets, `told_apart` is how often a classifier knows moved inputs
+    from unmoved ones (1/2 where the inputs' distribution is invariant).
 
     It speaks of the data, not of the world: digits that only ever stand upright do not have rotations.
 
@@ -176,7 +176,8 @@ class _Study:
             return "cannot tell", f"the targets cannot be predicted from the inputs (skill {skill.value:.2f})"
         if not broken.value > 4 * self.tolerance:
             return "cannot tell", "not even a target without symmetry notices the motion"
-        ceiling = min(max(planted.high, 0.0), self.tolerance)  # the twin's true value is 0
+        # The twin's true value is 0; it may also be that nothing can be predicted once the symmetry is planted.
+        ceiling = 0.0 if math.isnan(planted.high) else min(max(planted.high, 0.0), self.tolerance)
         if lost.high <= ceiling + self.tolerance:
             return "exact", f"moving loses {lost.value:.0%} of the skill, as in the twin where it holds by construction"
         half = 0.5 * min(broken.value, 1.0)
@@ -228,6 +229,8 @@ class _Study:
         at_rest, moved = (mover.moved(x, g, generator) for g in (first, second))
         twin = replace(self.found, x=at_rest, y=truth[0])
         fitted = CrossFitted.make(at_rest, twin, self.level, generator, choice=choice)
+        if not fitted.skill.low > MIN_SKILL:
+            return Reading(math.nan, math.nan, math.nan), float(fitted.score.mean())
         score = fitted.score_of(moved, truth[1])
         lost = _share_lost(fitted.score, score, fitted.base, self.level, generator)
         return lost, float(fitted.score.mean())
@@ -277,10 +280,11 @@ def _share_lost(rest: Tensor, moved: Tensor, base: float, level: float, generato
 
 
 def _holds(lost: Reading, planted: Reading, broken: Reading) -> Reading:
-    span = max(min(broken.value, 1.0) - planted.value, 1e-6)  # where more than all is lost, all is what counts
+    start = 0.0 if math.isnan(planted.value) else planted.value
+    span = max(min(broken.value, 1.0) - start, 1e-6)  # where more than all is lost, all is what counts
 
     def part(v: float) -> float:
-        return min(max(1 - (v - planted.value) / span, 0.0), 1.0)
+        return min(max(1 - (v - start) / span, 0.0), 1.0)
 
     return Reading(part(lost.value), part(lost.high), part(lost.low))
 

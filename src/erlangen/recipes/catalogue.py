@@ -10,6 +10,7 @@ SHIPPED = (
     "rotnet",
     "vicreg",
     "highest_weight_faces",
+    "discover",
     "rotation_representations",
     "rotation_from_points",
     "lie_group_decompositions",
