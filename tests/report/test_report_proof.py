@@ -39,7 +39,7 @@ def test_a_broken_image_model_shows_its_worst_case_moved() -> None:
     turned = [np.rot90(before, k) for k in range(1, 4)]
     assert any(np.array_equal(after, t) for t in turned), "a quarter turn moves pixels and changes none"
     page = proof_section([record])
-    assert "broken" in page and "the input x" in page and "moved: g·x" in page
+    assert "broken" in page and "the input, and moved" in page and "g·x" in page
     assert all(is_png(uri) for uri in re.findall(r'src="([^"]+)"', page))
 
 

@@ -12,13 +12,9 @@ from erlangen.report.plain import mapping, number, numbers, sequence
 from erlangen.report.wording import escape
 
 MOST_POINTS, MOST_PIXELS = 160, 64
-_SIZE = 84
-_CAPTIONS = {
-    "before": "the input x",
-    "after": "moved: g·x",
-    "wanted": "due: g·f(x)",
-    "got": "given: f(g·x)",
-}
+_SIZE = 74
+_CAPTIONS = {"before": "x", "after": "g·x", "wanted": "g·f(x)", "got": "f(g·x)"}
+_PAIRS = (("the input, and moved", ("before", "after")), ("it should give, it gives", ("wanted", "got")))
 _CLOUDS = ("points", "vectors")
 _TABLES = ("image", "field", "mask", "sphere", "rows", "scalars", "sequence")
 
@@ -37,12 +33,16 @@ def check_record(result: Any) -> dict[str, Any]:
 
 def film(worst: Mapping[str, Any]) -> str:
     """The pictures in a row, each with its caption; empty where there is none."""
-    shown = [(name, worst[name]) for name in _CAPTIONS if worst.get(name) is not None]
-    frames = "".join(
-        f'<figure class="frame-{name}">{_draw(data, _CAPTIONS[name])}<figcaption>{_CAPTIONS[name]}</figcaption></figure>'
-        for name, data in shown
-    )
-    return f'<div class="film">{frames}</div>' if frames else ""
+    pairs = []
+    for title, names in _PAIRS:
+        frames = "".join(
+            f"<figure>{_draw(worst[name], f'{title}: {_CAPTIONS[name]}')}<figcaption>{_CAPTIONS[name]}</figcaption></figure>"
+            for name in names
+            if worst.get(name) is not None
+        )
+        if frames:
+            pairs.append(f'<div><p class="quiet">{title}</p><div class="frames">{frames}</div></div>')
+    return f'<div class="film">{"".join(pairs)}</div>' if pairs else ""
 
 
 def _pictures_of(result: Any) -> dict[str, Any]:
