@@ -37,14 +37,19 @@ def layers(group, seed, kernel_size=5):
 
 @pytest.mark.parametrize("group", GROUPS)
 @settings(max_examples=10)
-@given(seed=st.integers(0, 10_000), weights=st.sampled_from(["haar", "none"]))
-def test_moving_function_and_samples_moves_the_answer(group, seed, weights):
-    lift, conv = layers(group, seed)
-    a, shift = element(group, seed + 1), torch.tensor([0.3, -0.7], dtype=torch.float64)
-    samples = draw_samples(group, 5, spread=0.3, weights=weights, generator=generator(seed), dtype=torch.float64)
+@given(
+    seed=st.integers(0, 10_000),
+    weights=st.sampled_from(["haar", "none"]),
+    dtype=st.sampled_from([torch.float64, torch.float32]),
+)
+def test_moving_function_and_samples_moves_the_answer(group, seed, weights, dtype):
+    lift, conv = (layer.to(dtype) for layer in layers(group, seed))
+    atol = 1e-10 if dtype == torch.float64 else 2e-4
+    a, shift = element(group, seed + 1).to(dtype), torch.tensor([0.3, -0.7], dtype=dtype)
+    samples = draw_samples(group, 5, spread=0.3, weights=weights, generator=generator(seed), dtype=dtype)
     nodes = tap_offsets(5, a)
-    x = torch.randn(4, 2, generator=generator(seed), dtype=torch.float64)
-    g = element(group, seed + 2).expand(4, 2, 2)
+    x = torch.randn(4, 2, generator=generator(seed), dtype=torch.float64).to(dtype)
+    g = element(group, seed + 2).to(dtype).expand(4, 2, 2)
     back = torch.linalg.inv(a)
 
     def moved_waves(y):
@@ -52,14 +57,13 @@ def test_moving_function_and_samples_moves_the_answer(group, seed, weights):
 
     lifted, lifted_moved = lift.on_function(waves, nodes), lift.on_function(moved_waves, nodes)
     there = x @ a.mT + shift
-    assert torch.allclose(lifted_moved(there, a @ g), lifted(x, g), atol=1e-10)
+    assert torch.allclose(lifted_moved(there, a @ g), lifted(x, g), atol=atol)
     once = conv.on_function(lifted, samples, nodes)(x, g)
-    # in float64 and float32 the same; weights are carried by the samples
     again = conv.on_function(lifted_moved, samples.moved(a), nodes)(there, a @ g)
-    assert torch.allclose(again, once, atol=1e-10)
+    assert torch.allclose(again, once, atol=atol)
     assert float(once.detach().std()) > 1e-4
     fixed = conv.on_function(lifted_moved, samples, nodes)(there, a @ g)
-    assert float((fixed - once).detach().abs().max()) > 1e-6  # without moving the samples it is Monte Carlo
+    assert float((fixed - once).detach().abs().max()) > 10 * atol  # without moving the samples it is Monte Carlo
 
 
 @pytest.mark.parametrize("group", GROUPS)
@@ -138,7 +142,7 @@ def test_more_samples_approach_the_integral():
 
     def spread(count):
         draws = [draw_samples("SL(2)", count, generator=generator(s), dtype=torch.float64) for s in range(30)]
-        return float(torch.stack([conv.on_function(lifted, d, nodes)(x, g)[0] for d in draws]).std(0).mean())
+        return float(torch.stack([conv.on_function(lifted, d, nodes)(x, g)[0] for d in draws]).detach().std(0).mean())
 
     assert spread(64) < 0.5 * spread(4)
 
