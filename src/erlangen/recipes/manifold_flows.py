@@ -43,9 +43,20 @@ Draw = Callable[[], tuple[Tensor, Tensor]]
         Claim("SU(3), third target: at least 0.8", "su3.target3.ess", "above", 0.8),
         Claim("SU(2): at least 0.8 on the hardest target", "su2.worst_ess", "above", 0.8),
         Claim("SU(3): at most 0.15 in total variation, on average", "su3.tv", "below", 0.15),
-        Claim("SU(3): more effective samples than an unconstrained flow, on average", "su3.ess", "above", "plain3.ess"),
+        Claim(
+            "SU(3): more effective samples than an unconstrained flow, on average",
+            "su3.sampled_ess",
+            "above",
+            "plain3.sampled_ess",
+        ),
         Claim("SU(3): lower reverse KL than an unconstrained flow, on average", "su3.kl", "below", "plain3.kl"),
-        Claim("SU(2): more effective samples than an unconstrained flow, on average", "su2.ess", "above", "plain2.ess"),
+        Claim("SU(2): lower reverse KL than an unconstrained flow, on average", "su2.kl", "below", "plain2.kl"),
+        Claim(
+            "SU(2): more effective samples than an unconstrained flow, on average",
+            "su2.sampled_ess",
+            "above",
+            "plain2.sampled_ess",
+        ),
         Claim("conjugation moves the log-density by less than 1e-3 nats (float32)", "su3.gap", "below", 1e-3),
         Claim("the unconstrained flow is not invariant: over 0.05 nats", "plain3.gap", "above", 0.05, control=True),
         Claim(
@@ -65,9 +76,12 @@ Draw = Callable[[], tuple[Tensor, Tensor]]
     laptop_seeds=3,
     explanation=(
         "Targets are p(U) ∝ exp((β/n) Re tr(c1 U + c2 U² + c3 U³)) with β = 9. `kl` (reverse, in nats), `ess` (as a share) "
-        "and `tv` of the equivariant flow are exact: sums over a grid of the eigenphases' torus, no sampling. Those of the "
-        "unconstrained flow, whose density is not a class function, are estimated on 4,000 samples with the exact "
-        "normalisation. Both have the same number of parameters within 5 %, the same rounds and batches; `seconds` says what "
+        "and `tv` of the equivariant flow are exact: sums over a grid of the eigenphases' torus, no sampling. The "
+        "unconstrained flow, whose density is not a class function, is judged on 4,000 samples with the exact "
+        "normalisation; comparisons of effective samples use `sampled_ess`, on as many samples, for both. The exact `ess` "
+        "also sees rare places where the flow is far too thin, which samples miss: between the two modes of the second "
+        "target on SU(2) it is low although the divergence is a few thousandths of a nat. Both have "
+        "the same number of parameters within 5 %, the same rounds and batches; `seconds` says what "
         "they took. `gap` is the mean change of log-density under conjugation by random matrices."
     ),
 )
@@ -80,8 +94,8 @@ def measure(budget: Budget, seed: int) -> dict[str, float]:
         for target in TARGETS:
             ours.append(_equivariant(n, target, budget, seed))
             plain.append(_unconstrained(n, target, budget, seed))
-            numbers |= {f"su{n}.target{target}.{key}": ours[-1][key] for key in ("kl", "ess", "tv")}
-            numbers |= {f"plain{n}.target{target}.{key}": plain[-1][key] for key in ("kl", "ess")}
+            numbers |= {f"su{n}.target{target}.{key}": ours[-1][key] for key in ("kl", "ess", "sampled_ess", "tv")}
+            numbers |= {f"plain{n}.target{target}.{key}": plain[-1][key] for key in ("kl", "sampled_ess")}
         for name, rows in ((f"su{n}", ours), (f"plain{n}", plain)):
             numbers |= {f"{name}.{key}": sum(row[key] for row in rows) / len(rows) for key in rows[0]}
         numbers[f"su{n}.worst_ess"] = min(row["ess"] for row in ours)
@@ -126,12 +140,14 @@ def _equivariant(n: int, target: int, budget: Budget, seed: int) -> dict[str, fl
         log_q = flow.phase_log_prob(phases.float()).double()
         u, g = (flow.manifold.sample((200,), generator=generator) for _ in range(2))
         gap = (flow.log_prob(g @ u @ g.mH) - flow.log_prob(u)).abs().mean()
+        drawn, density = flow.sample_phases(256 if budget == "smoke" else 4000, generator)
     log_p = log_target(phases, target)
     log_p = log_p - torch.logsumexp(log_p + mass.log(), 0)
     q, p = mass * log_q.exp(), mass * log_p.exp()
     return {
         "kl": float((q * (log_q - log_p)).sum()),
         "ess": float(1 / (p * (log_p - log_q).exp()).sum()),
+        "sampled_ess": float(effective_sample_size(density, log_target(drawn, target))),
         "tv": float((q - p).abs().sum() / 2),
         "gap": float(gap),
         "seconds": seconds,
@@ -159,7 +175,7 @@ def _unconstrained(n: int, target: int, budget: Budget, seed: int) -> dict[str, 
         gap = (flow.log_prob(g @ u @ g.mH) - flow.log_prob(u)).abs().mean()
     return {
         "kl": float(reverse_kl(log_q, log_p)) + float(log_z),
-        "ess": float(effective_sample_size(log_q, log_p)),
+        "sampled_ess": float(effective_sample_size(log_q, log_p)),
         "gap": float(gap),
         "seconds": seconds,
         "parameters": float(sum(w.numel() for w in flow.parameters())),

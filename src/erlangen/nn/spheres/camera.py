@@ -90,3 +90,19 @@ def lifted(l_max: int, radius: Tensor) -> list[Tensor]:
     r = torch.where(inside, radius, 0.0)
     points = torch.stack([torch.zeros_like(r), (1 - r.square()).sqrt(), r], -1)
     return [y * inside[..., None] for y in spherical_harmonics(l_max, points, normalization="component")]
+
+
+def turn_map(x: Tensor, theta: Tensor, *, grid: Grid, fibre: int) -> Tensor:
+    """A feature map turned counter-clockwise by θ: a polar one as a trigonometric polynomial in the angle, a square one by
+    quarter turns; fields of charge p > 0, (Re, Im) in neighbouring channels, also turn by pθ."""
+    if grid == "polar":
+        spectrum = torch.fft.rfft(x, dim=-1)
+        shift = theta.to(x.dtype) * torch.arange(spectrum.shape[-1], dtype=x.dtype, device=x.device)
+        turned = torch.fft.irfft(spectrum * torch.polar(torch.ones_like(shift), -shift), n=x.shape[-1], dim=-1)
+    else:
+        turned = torch.rot90(x, round(float(theta) / (math.pi / 2)), (-2, -1))
+    if not fibre:
+        return turned
+    real, imaginary = turned[:, 0::2], turned[:, 1::2]
+    c, s = torch.cos(fibre * theta).to(x.dtype), torch.sin(fibre * theta).to(x.dtype)
+    return torch.stack([c * real - s * imaginary, s * real + c * imaginary], 2).flatten(1, 2)

@@ -19,6 +19,7 @@ from erlangen.nn.spheres.camera import (
     polar_matrix,
     ring_radii,
     square_rings,
+    turn_map,
     waves,
 )
 from erlangen.nn.spheres.terms import describe, dimension, multiplicities
@@ -271,19 +272,7 @@ class InductionLayer(nn.Module):
         return [Symmetry.from_functions(sample, self._turn, self._turn_out, name="rotations of the image")]
 
     def _turn(self, theta: Tensor, args: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The image (a polar one as a trigonometric polynomial) turned counter-clockwise."""
-        (x,) = args
-        if self.grid == "polar":
-            waves_ = torch.fft.rfft(x, dim=-1)
-            shift = theta.to(x.dtype) * torch.arange(waves_.shape[-1], dtype=x.dtype, device=x.device)
-            turned = torch.fft.irfft(waves_ * torch.polar(torch.ones_like(shift), -shift), n=self.width, dim=-1)
-        else:
-            turned = torch.rot90(x, round(float(theta) / (math.pi / 2)), (-2, -1))
-        if self.fibre:
-            a, b = turned[:, 0::2], turned[:, 1::2]
-            c, s = torch.cos(self.fibre * theta).to(x.dtype), torch.sin(self.fibre * theta).to(x.dtype)
-            turned = torch.stack([c * a - s * b, s * a + c * b], 2).flatten(1, 2)
-        return (turned,)
+        return (turn_map(args[0], theta, grid=self.grid, fibre=self.fibre),)
 
     def _turn_out(self, theta: Tensor, out: Tensor) -> Tensor:
         matrices = wigner_D_all(self.l_max, in_plane(theta.to(torch.float64)))
