@@ -43,12 +43,12 @@ def affine_copies(x: Tensor, generator: torch.Generator) -> Tensor:
     def between(low: float, high: float, *shape: int) -> Tensor:
         return low + (high - low) * torch.rand(len(x), *shape, generator=generator)
 
-    angle, shear, scale = torch.deg2rad(between(-20, 20)), between(-0.2, 0.2), between(0.8, 1.2, 2)
+    angle, shear, scale = torch.deg2rad(between(-20.0, 20.0)), between(-0.2, 0.2), between(0.8, 1.2, 2)
     cos, sin = torch.cos(angle), torch.sin(angle)
     turn = torch.stack([cos, -sin, sin, cos], -1).view(-1, 2, 2)
     stretch = torch.diag_embed(scale)
     stretch[:, 0, 1] = shear * scale[:, 1]
-    shift = between(-4, 4, 2) * (2 / CANVAS)
+    shift = between(-4.0, 4.0, 2) * (2 / CANVAS)
     back = torch.cat([torch.linalg.inv(turn @ stretch), shift[..., None]], -1)
     return grid_sample(x, affine_grid(back, list(x.shape), align_corners=False), align_corners=False)
 
