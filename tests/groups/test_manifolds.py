@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from erlangen.groups.eigenphases import eigenphases, from_eigenphases, log_vandermonde, radial_divergence, zero_sum
 from erlangen.groups.manifolds import SpecialUnitary, Sphere, Torus, riemannian_divergence
+from erlangen.groups.rotation_manifold import SpecialOrthogonal
 
-MANIFOLDS = [Sphere(1), Sphere(2), Sphere(4), Torus(3), SpecialUnitary(2), SpecialUnitary(3), SpecialUnitary(4)]
+ROTATIONS = [SpecialOrthogonal(2), SpecialOrthogonal(3), SpecialOrthogonal(4)]
+UNITARY = [SpecialUnitary(2), SpecialUnitary(3), SpecialUnitary(4)]
+MANIFOLDS = [*ROTATIONS, *UNITARY, Sphere(1), Sphere(2), Sphere(4), Torus(3)]
 DTYPES = [torch.float64, torch.float32]
 seeds = st.integers(0, 10_000)
 
@@ -51,6 +54,8 @@ def test_volumes():
     assert math.isclose(Sphere(2).volume, 4 * math.pi) and math.isclose(Sphere(3).volume, 2 * math.pi**2)
     # SU(2) with Re tr A†B is the three-sphere of radius √2
     assert math.isclose(SpecialUnitary(2).volume, 2 * math.pi**2 * 2**1.5)
+    # SO(3) is half of SU(2), at twice the scale of tr AᵀB in the defining representation of SU(2)
+    assert math.isclose(SpecialOrthogonal(3).volume, SpecialUnitary(2).volume / 2 * 2**3)
     assert math.isclose(SpecialUnitary(3).volume, math.sqrt(3) * (2 * math.pi) ** 5 / 2)
 
 
@@ -66,6 +71,12 @@ def test_divergence_of_known_fields(seed):
     group = SpecialUnitary(3)
     u = group.sample((4,), generator=_generator(seed), dtype=torch.float64)
     eye = torch.eye(3, dtype=u.dtype)
+    turns = SpecialOrthogonal(3)
+    r = turns.sample((4,), generator=_generator(seed), dtype=torch.float64)
+    found = riemannian_divergence(
+        turns, lambda y: turns.project_tangent(y, torch.eye(3, dtype=y.dtype).expand_as(y)), r
+    )
+    assert torch.allclose(found, -torch.diagonal(r, dim1=-2, dim2=-1).sum(-1), atol=1e-10)  # (n - 1)/2 for tr AᵀB
     found = riemannian_divergence(group, lambda y: group.project_tangent(y, eye.expand_as(y)), u)
     trace = torch.diagonal(u, dim1=-2, dim2=-1).sum(-1).real
     assert torch.allclose(found, -8 / 3 * trace, atol=1e-10)

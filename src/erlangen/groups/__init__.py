@@ -68,6 +68,10 @@ _PUBLIC = {
     "HighestWeightModule": f"{_HERE}.highest_weight.module:HighestWeightModule",
     "eigenphases": f"{_HERE}.eigenphases",
     "manifolds": f"{_HERE}.manifolds",
+    "SpecialOrthogonal": f"{_HERE}.rotation_manifold:SpecialOrthogonal",
+    "SpecialUnitary": f"{_HERE}.manifolds:SpecialUnitary",
+    "Sphere": f"{_HERE}.manifolds:Sphere",
+    "Torus": f"{_HERE}.manifolds:Torus",
 }
 __all__ = sorted(_PUBLIC)
 

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from erlangen.groups.eigenphases import eigenphases, log_vandermonde
 from erlangen.groups.manifolds import SpecialUnitary, Sphere, Torus, riemannian_divergence
+from erlangen.groups.rotation_manifold import SpecialOrthogonal
 from erlangen.nn.flows import (
     ClassFunctionPotential,
     EquivariantManifoldFlow,
@@ -176,6 +177,27 @@ def test_phases_and_matrices_agree():
         (log_density + points[:, 0, 0].real).sum().backward()
         gradients.append(flow.potential.weight.grad.clone())
     assert torch.allclose(*gradients, atol=1e-4)
+
+
+def test_rotations_with_a_potential_of_ones_own():
+    """φ = tr R + tr R² / 2 is a class function of SO(3); its flow is invariant, invertible and stays on the group."""
+
+    class Traces(Potential):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.tensor(0.4, dtype=F64))
+
+        def forward(self, t, x):
+            trace = torch.diagonal(x, dim1=-2, dim2=-1).sum(-1)
+            return self.scale * (trace + torch.diagonal(x @ x, dim1=-2, dim2=-1).sum(-1) / 2)
+
+    flow = EquivariantManifoldFlow(SpecialOrthogonal(3), Traces(), steps=10)
+    x, g = (SpecialOrthogonal(3).sample((4,), generator=_generator(k), dtype=F64) for k in (0, 1))
+    y, change = flow.transform(x)
+    assert bool(flow.manifold.contains(y, 1e-12).all())
+    assert torch.allclose(flow.inverse(y)[0], x, atol=1e-5)
+    assert torch.allclose(flow.log_prob(y), -change, atol=1e-4)
+    assert torch.allclose(flow.log_prob(g @ x @ g.mT), flow.log_prob(x), atol=1e-10)
 
 
 def test_su2_density_against_quadrature():

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from erlangen._registry import modules
 from erlangen.groups.eigenphases import eigenphases, from_eigenphases, phases_of
-from erlangen.groups.manifolds import Manifold, SpecialUnitary, Sphere
+from erlangen.groups.manifolds import Manifold, SpecialUnitary, Sphere, Torus
 from erlangen.groups.symmetry import Case, Symmetry
 from erlangen.nn.flows.class_function_potential import ClassFunctionPotential
 from erlangen.nn.flows.potential import Potential
@@ -66,7 +66,7 @@ class EquivariantManifoldFlow(nn.Module):
     density of uniform matrices, which is constant.
 
     Args:
-        manifold: `Sphere(d)`, `Torus(n)` or `SpecialUnitary(n)`.
+        manifold: `Sphere(d)`, `Torus(n)`, `SpecialUnitary(n)` or `SpecialOrthogonal(n)`.
         potential: φ_t, invariant under the group that matters.
         base: an object with `sample(n, generator)` and `log_prob(x)`; None is the uniform density.
         solver: "rk4", or "euler" for comparison.
@@ -203,7 +203,7 @@ class EquivariantManifoldFlow(nn.Module):
 
     @property
     def _flat(self) -> bool:
-        return not isinstance(self.manifold, (Sphere, SpecialUnitary))
+        return isinstance(self.manifold, Torus)
 
     def _step(self, rates: Rates, t: Tensor, x: Tensor, step: float) -> tuple[Tensor, Tensor]:
         v1, d1 = rates(t, x)
