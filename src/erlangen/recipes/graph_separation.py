@@ -44,7 +44,7 @@ class DenseGIN(nn.Module):
     number as a feature (GIN+ID), which breaks the symmetry.
     """
 
-    def __init__(self, nodes: int, *, places: bool = False, width: int = 64, layers: int = 4) -> None:
+    def __init__(self, nodes: int, *, places: bool = False, width: int = 32, layers: int = 4) -> None:
         super().__init__()
         self.places = places
         sizes = [nodes if places else 1] + [width] * layers
