@@ -15,7 +15,7 @@ from erlangen.groups import parse
 from erlangen.groups.actions import Image
 
 
-def vectors(count: int = 600, seed: int = 0) -> torch.Tensor:
+def vectors(count: int = 400, seed: int = 0) -> torch.Tensor:
     return torch.randn(count, 2, 3, generator=torch.Generator().manual_seed(seed))
 
 
