@@ -16,39 +16,34 @@ class ExactTables(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self._exact: dict[str, Tensor] = {}
+        self._complex: set[str] = set()
 
     def add_table(self, name: str, table: Tensor) -> None:
-        """Register `table`, float64 (or complex128), in the default precision."""
+        """Register `table` (float64, complex128 or integer) in the default precision; complex ones as pairs of reals."""
+        if table.is_complex():
+            self._complex.add(name)
+            table = torch.view_as_real(table)
         self._exact[name] = table.contiguous()
         self.register_buffer(name, _cast(table, torch.get_default_dtype(), table.device), persistent=False)
 
     def table(self, name: str, x: Tensor) -> Tensor:
         """The table in the precision of `x`, at no cost where the module already has it."""
-        kept = getattr(self, name)
-        real = kept.real.dtype if kept.is_complex() else kept.dtype
-        if real == x.dtype and kept.device == x.device:
-            return kept
-        return _cast(self._exact[name], x.dtype, x.device)
+        kept = self.get_buffer(name)
+        if kept.dtype != x.dtype or kept.device != x.device:
+            kept = _cast(self._exact[name], x.dtype, x.device)
+        return torch.view_as_complex(kept) if name in self._complex else kept
 
     def _apply(self, fn: Callable[..., Any], recurse: bool = True) -> Any:
         out = super()._apply(fn, recurse)
         for name, exact in self._exact.items():
-            moved = getattr(self, name)
+            moved = self.get_buffer(name)
             if not moved.is_meta:
-                real = moved.real.dtype if moved.is_complex() else moved.dtype
-                # torch leaves complex buffers alone when it changes the precision of real ones
-                wanted = fn(torch.zeros((), dtype=real, device=moved.device)).dtype
-                setattr(self, name, _cast(exact, wanted, moved.device))
+                setattr(self, name, _cast(exact, moved.dtype, moved.device))
         return out
 
 
 def _cast(table: Tensor, dtype: torch.dtype, device: torch.device) -> Tensor:
-    if table.is_complex():
-        wide = torch.promote_types(dtype, torch.complex64)
-        return table.to(device=device, dtype=wide if wide.is_complex else torch.complex64)
-    if not table.is_floating_point():
-        return table.to(device)
-    return table.to(device=device, dtype=dtype).contiguous()
+    return table.to(device=device, dtype=dtype if table.is_floating_point() else None).contiguous()
 
 
 def at_least_float32(x: Tensor) -> Tensor:
