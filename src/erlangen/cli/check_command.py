@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from erlangen.cli.arguments import call, parser_for
 from erlangen.cli.locate import is_run, locate_model, locate_object
 from erlangen.cli.output import print_json, print_line
 
+LARGEST_INPUT = 2**28
 DEFAULT_SHAPES = {
     "image": (2, 1, 28, 28),
     "points": (2, 16, 3),
@@ -62,7 +64,26 @@ def check(
     return int(any(result.verdict in ("broken", "vacuous") for result in results))
 
 
+def _made(target: str) -> Any:
+    """The user's model; whatever the user's own code does wrong becomes one line."""
+    try:
+        model = locate_model(target, "target")
+    except (ValueError, TypeError) as error:
+        words = " ".join(str(error).split())
+        raise ValueError(words if words.startswith("target") else f"target: {target} raised {words}") from error
+    except SystemExit as error:
+        raise ValueError(f"target: {target} called sys.exit({error.code}) instead of making a model") from error
+    except Exception as error:
+        words = " ".join(str(error).split())
+        raise ValueError(f"target: {target} raised {type(error).__name__}: {words}") from error
+    if not callable(model):
+        raise ValueError(f"target: {target} returned a {type(model).__name__}; a model or a callable is needed")
+    return model
+
+
 def _model(target: str) -> tuple[Any, list[Any], tuple[int, ...] | None]:
+    if not target.strip():
+        raise ValueError("target: empty; give a run's folder, pkg.module:factory, or file.py:factory")
     if is_run(target):
         from erlangen import Symmetry, train
 
@@ -73,7 +94,7 @@ def _model(target: str) -> tuple[Any, list[Any], tuple[int, ...] | None]:
         if not declared and group is not None:
             declared = [Symmetry(group, input="image", output="invariant")]
         return fitted.encoder, declared, tuple(shape) if shape else None
-    model = locate_model(target, "target")
+    model = _made(target)
     return model, list(getattr(model, "symmetries", []) or []), None
 
 
@@ -99,6 +120,9 @@ def _inputs(named: str | None, shape: str | None, types: Any, sample_shape: tupl
         if unknown:
             raise ValueError(f"--shape: needed for inputs of type {', '.join(map(repr, unknown))}, such as --shape 4,9")
         shapes = [DEFAULT_SHAPES[t] for t in listed]
+    numbers = sum(math.prod(s) for s in shapes)
+    if numbers > LARGEST_INPUT:
+        raise ValueError(f"--shape: {numbers:.0e} numbers are asked for; at most {LARGEST_INPUT:.0e} are drawn")
     drawn = tuple(torch.randn(s, generator=generator, dtype=torch.float64) for s in shapes)
     return drawn if len(drawn) > 1 else drawn[0]
 

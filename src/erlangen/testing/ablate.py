@@ -94,13 +94,14 @@ def circular_padding(runner: Runner) -> str | None:
     first = None
     for root in runner.modules:
         for name, module in root.named_modules():
-            if _pads(module):
+            if pads(module):
                 first = first or (name or type(module).__name__)
                 _wrap(module)
     return first
 
 
-def _pads(module: Any) -> bool:
+def pads(module: Any) -> bool:
+    """Whether a layer pads with anything but its own other side."""
     if "Transpose" in type(module).__name__:  # has no circular padding
         return False
     mode = getattr(module, "padding_mode", "circular")

@@ -206,8 +206,22 @@ def layout(lab: Lab) -> str | None:
     if getattr(lab.symmetry.input_action, "exact", True) is False and lab.result.verdict == "approximate":
         return "interpolation: the action resamples, so elements off the grid cannot be exact"
     kind = (lab.result.first_breaking or "").partition("(")[2]
+    if "some causes" in lab.budget.skipped:
+        return _by_layers(lab)
     if "shift" in lab.motions and (kind.startswith("Conv") or "Pool" in kind):
         return STRIDES
+    return PIXELS
+
+
+def _by_layers(lab: Lab) -> str:
+    """What the kinds of layers say where there was no time for an experiment."""
+    layers = [m for root in lab.runner.modules for m in root.modules()]
+    if "turn" in lab.motions and any(_has_filter(m) for m in layers):
+        return FILTERS
+    if "shift" in lab.motions and any(_stride(m) > 1 for m in layers):
+        return STRIDES
+    if "shift" in lab.motions and any(ablate.pads(m) for m in layers):
+        return "padding tells the layers where the border is; use circular padding"
     return PIXELS
 
 

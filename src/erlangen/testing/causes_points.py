@@ -293,4 +293,4 @@ def anything(lab: Lab) -> str | None:
     return None
 
 
-POINTS = (scale, translations, wrong_side, pseudo, signs, components, layer, frame, axis, anything)
+POINTS = (scale, translations, wrong_side, pseudo, signs, components, frame, layer, axis, anything)
