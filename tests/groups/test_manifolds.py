@@ -59,7 +59,7 @@ def test_volumes():
     assert math.isclose(SpecialUnitary(3).volume, math.sqrt(3) * (2 * math.pi) ** 5 / 2)
 
 
-@settings(max_examples=10)
+@settings(max_examples=4)
 @given(seeds)
 def test_divergence_of_known_fields(seed):
     """Δ(x·e) = -d x·e on S^d; Δ Re tr U = -(n² - 1)/n Re tr U on SU(n): Casimir of the defining representation."""
