@@ -37,6 +37,12 @@ SYMMETRY = Symmetry("E(3) x S(n)", input=("points", "mask"), output="vectors")
             "below",
             0.05,
         ),
+        Claim(
+            "with twice the steps, which take the same time, forces as accurate (error at most 5 % higher)",
+            "longer.excess",
+            "below",
+            0.05,
+        ),
         Claim("a training step takes less than half the time at l = 3", "time.ratio", "above", 2.0),
         Claim("a training step keeps less than half the memory for its backward pass", "memory.ratio", "above", 2.0),
         Claim("it has learned: force error below 30 % of the forces themselves", "gaunt.relative", "below", 0.3),
@@ -59,12 +65,13 @@ SYMMETRY = Symmetry("E(3) x S(n)", input=("points", "mask"), output="vectors")
     ],
     laptop_seeds=3,
     explanation=(
-        "`gaunt` and `paths` are one network, weights per degree against weights per path (so `paths` has more of them), "
-        "trained for the same number of steps on 200 of the 1,000 ethanol frames; force errors are root mean squares in "
-        "meV/Å on frames of the test split. `time.ratio` is the time of a training step with paths over that with Gaunt "
-        "products, measured in turn; `memory.ratio` likewise for the bytes that autograd saves. The paper reports up to 43.7 "
-        "times for MACE on 3BPA on a GPU at higher degrees and 128 channels, where the products are most of the network; here, "
-        "with 8 channels on one core, the rest of it weighs more."
+        "`gaunt` and `paths` are one network, weights per degree against weights per path, so that `paths` has a fifth more of "
+        "them and learns more in a step; both are trained for the same number of steps on 200 of the 1,000 ethanol frames, "
+        "`longer` for twice as many. Force errors are root mean squares in meV/Å on frames of the test split. `time.ratio` is "
+        "the time of a training step with paths over that with Gaunt products, measured in turn; `memory.ratio` likewise for "
+        "the bytes that autograd saves: with one neighbour list and eight channels, values at the points of a grid take about "
+        "as much as the paths. The paper reports up to 43.7 times the speed and 82 % less memory for MACE on 3BPA on a GPU, at "
+        "higher degrees and 128 channels, where the products are most of the network."
     ),
 )
 def measure(budget: Budget, seed: int) -> dict[str, float]:
@@ -72,9 +79,9 @@ def measure(budget: Budget, seed: int) -> dict[str, float]:
     train, test = _frames(budget, seed)
     numbers: dict[str, float] = {}
     potentials: dict[str, Interatomic] = {}
-    for name in ("gaunt", "paths", "invariant"):
+    for name in ("gaunt", "longer", "paths", "invariant"):
         potentials[name] = _make(name, train, budget, seed)
-        _train(potentials[name], train, STEPS[budget], seed)
+        _train(potentials[name], train, (2 if name == "longer" else 1) * STEPS[budget], seed)
         energy, force = _errors(potentials[name], test)
         numbers |= {f"{name}.force": force, f"{name}.energy": energy}
         numbers[f"{name}.parameters"] = float(sum(p.numel() for p in potentials[name].parameters()))
@@ -82,6 +89,7 @@ def measure(budget: Budget, seed: int) -> dict[str, float]:
     sample = (test.positions[:1].float(), _species(test, 1))
     return numbers | {
         "force.excess": numbers["gaunt.force"] / numbers["paths.force"] - 1,
+        "longer.excess": numbers["longer.force"] / numbers["paths.force"] - 1,
         "invariant.excess": numbers["invariant.force"] / numbers["gaunt.force"] - 1,
         "gaunt.relative": numbers["gaunt.force"] / spread,
         "gaunt.error": check(Forces(potentials["gaunt"]), SYMMETRY, sample, seed=seed).worst_error,
