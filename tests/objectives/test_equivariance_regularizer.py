@@ -142,3 +142,10 @@ def test_bad_input():
         AutoStrength(at_epoch=1).update({"a": float("nan")})
     with pytest.raises(ValueError, match="initial"):
         AutoStrength(-1.0, at_epoch=1)
+
+
+def test_the_strength_after_may_differ_from_the_one_before():
+    auto = AutoStrength(10.0, at_epoch=1, power=1, final=3.0)
+    assert auto.update({"a": 2.0, "b": 6.0}) == {"a": 3.0, "b": 1.0}
+    with pytest.raises(ValueError, match="final"):
+        AutoStrength(1.0, at_epoch=1, final=-2.0)

@@ -19,6 +19,7 @@ class AutoStrength:
         initial: λ_0.
         at_epoch: T.
         power: how sharply the worse candidates are let go.
+        final: what takes the place of λ_0 after T; λ_0 unless given.
         window: over how many epochs the minimum is kept.
 
     Source: H. Kim, H. Lee, H. Yang, J. Lee, "Regularizing Towards Soft Equivariance Under Mixed Symmetries", 2023,
@@ -27,7 +28,13 @@ class AutoStrength:
     """
 
     def __init__(
-        self, initial: float | int = 1.0, *, at_epoch: int, power: float | int = 2.0, window: int = 100
+        self,
+        initial: float | int = 1.0,
+        *,
+        at_epoch: int,
+        power: float | int = 2.0,
+        window: int = 100,
+        final: float | int | None = None,
     ) -> None:
         if not initial >= 0 or not math.isfinite(initial):
             raise ValueError(f"initial: a strength is finite and at least 0, given {initial}")
@@ -35,6 +42,10 @@ class AutoStrength:
             raise ValueError(f"at_epoch, window: at least 1, given {at_epoch} and {window}")
         if not power >= 0:
             raise ValueError(f"power: at least 0, given {power}")
+        last = initial if final is None else final
+        if not last >= 0 or not math.isfinite(last):
+            raise ValueError(f"final: a strength is finite and at least 0, given {final}")
+        self.final = float(last)
         self.initial, self.at_epoch, self.power, self.window = float(initial), at_epoch, float(power), window
         self.exact: set[str] = set()
         self._weights: dict[str, float] = {}
@@ -76,6 +87,6 @@ class AutoStrength:
             if self.exact:
                 floor *= 1e-6
             self._weights = {
-                name: self.initial / (max(value, floor) / floor) ** self.power for name, value in lowest.items()
+                name: self.final / (max(value, floor) / floor) ** self.power for name, value in lowest.items()
             }
         return self.weights()
