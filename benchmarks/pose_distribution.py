@@ -11,6 +11,7 @@ import torch
 
 from erlangen.groups.harmonics import SO3Grid, wigner_D_all
 from erlangen.nn.spheres import RotationDensity
+from erlangen.nn.spheres.rotation_density import grid_rotations
 from harness import interleave, write_json
 
 L_MAX = 6
@@ -21,7 +22,8 @@ def dense_table(level: int) -> torch.Tensor:
     grid = SO3Grid(level)
     parts = []
     for start in range(0, len(grid), 50_000):
-        blocks = wigner_D_all(L_MAX, grid.rotations(start, min(start + 50_000, len(grid))))
+        index = torch.arange(start, min(start + 50_000, len(grid)))
+        blocks = wigner_D_all(L_MAX, grid_rotations(level, index))
         parts.append(torch.cat([(2 * l + 1) ** 0.5 * d.mT.flatten(1) for l, d in enumerate(blocks)], 1).float())
     return torch.cat(parts)
 

@@ -135,6 +135,18 @@ def test_rotation_activation():
     same = RotationActivation(2, 3, activation=lambda v: v).double()
     x = torch.randn(3, sum(2 * (2 * l + 1) ** 2 for l in range(4)), dtype=torch.float64)
     assert torch.allclose(same(x), x, atol=1e-10)
+    bent = RotationActivation(2, 3).double()
+    quarter = wigner_D_all(3, in_plane(torch.tensor(math.pi / 2, dtype=torch.float64)))
+
+    def quarter_turn(y):
+        parts, start = [], 0
+        for l in range(4):
+            size = 2 * (2 * l + 1) ** 2
+            parts.append((y[:, start : start + size].unflatten(1, (-1, 2 * l + 1)) @ quarter[l].mT).flatten(1))
+            start += size
+        return torch.cat(parts, 1)
+
+    assert torch.allclose(bent(quarter_turn(x)), quarter_turn(bent(x)), atol=1e-10)
     square = RotationActivation(1, 1, activation=torch.square, extra=1).double()
     from erlangen.groups import SO
 

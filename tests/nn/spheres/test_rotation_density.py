@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from erlangen.groups import SO
 from erlangen.groups.harmonics import SO3Grid, wigner_D_all
 from erlangen.nn.spheres import RotationDensity, SO3Distribution
+from erlangen.nn.spheres.camera import TO_POLAR, in_plane
 from erlangen.nn.spheres.rotation_density import grid_rotations
 
 seeds = st.integers(0, 1000)
@@ -36,7 +37,7 @@ def _turn(x, g, l_max):
 @given(seeds, st.sampled_from([torch.float64, torch.float32]))
 def test_density_sums_to_one_over_the_grid(seed, dtype):
     density = RotationDensity(_coefficients(seed, dtype=dtype), grid_level=1)
-    rotations = SO3Grid(1).rotations(dtype=dtype)
+    rotations = grid_rotations(1, torch.arange(len(SO3Grid(1)))).to(dtype)
     log_prob = density.log_prob(rotations.expand(2, -1, 3, 3))
     assert torch.allclose(
         log_prob.exp().mean(1), torch.ones(2, dtype=dtype), atol=1e-10 if dtype.itemsize == 8 else 1e-4
@@ -46,7 +47,7 @@ def test_density_sums_to_one_over_the_grid(seed, dtype):
 @given(seeds)
 def test_the_separable_evaluation_is_the_dense_one(seed):
     density = RotationDensity(_coefficients(seed, 4, 3), grid_level=1)
-    rotations = SO3Grid(1).rotations()
+    rotations = TO_POLAR.T @ SO3Grid(1).rotations()
     values = torch.cat([part for _, part in density.on_grid(1)], 1)
     assert torch.allclose(values, density.unnormalized(rotations.expand(3, -1, 3, 3)), atol=1e-10)
     assert torch.allclose(grid_rotations(1, torch.arange(len(rotations))), rotations, atol=1e-12)
@@ -58,6 +59,9 @@ def test_turned_coefficients_are_a_turned_density(seed):
     before, after = RotationDensity(x), RotationDensity(_turn(x, g, 3))
     assert torch.allclose(after.unnormalized(g @ at), before.unnormalized(at), atol=1e-10)
     assert torch.allclose(after.log_normalizer, before.log_normalizer, atol=2e-2)
+    quarter = in_plane(torch.tensor(math.pi / 2, dtype=torch.float64))  # of the picture: it permutes the grid
+    turned = RotationDensity(_turn(x, quarter, 3), grid_level=1)
+    assert torch.allclose(turned.log_normalizer, RotationDensity(x, grid_level=1).log_normalizer, atol=1e-10)
 
 
 @given(seeds)

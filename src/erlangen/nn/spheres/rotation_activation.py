@@ -8,14 +8,20 @@ from torch import Tensor, nn
 
 from erlangen.groups.harmonics import wigner_D_all
 from erlangen.groups.rotations.euler import axis_rotation
+from erlangen.nn.spheres.camera import TO_POLAR
+
+
+def _circle(count: int) -> Tensor:
+    return torch.arange(count, dtype=torch.float64) * (2 * torch.pi / count)
 
 
 class RotationActivation(nn.Module):
     """f -> σ(f) for C functions on SO(3) up to degree `l_max`: `[B, dim] -> [B, dim]`, multiplicity C (2 l + 1) in degree l.
 
-    f_c(R) = Σ_l √(2 l + 1) Σ_{nm} x_{l,c,n,m} D^l_{mn}(R). The grid is 2 L + 1 angles about y, L + 1 Gauss-Legendre
-    heights and 2 L + 1 turns for L = `l_max` + `extra`: without σ it gives the coefficients back exactly; σ makes degrees
-    above L that fold back, so equivariance holds up to that aliasing, which `extra` lowers.
+    f_c(R) = Σ_l √(2 l + 1) Σ_{nm} x_{l,c,n,m} D^l_{mn}(R). The grid is a multiple of four angles, at least 2 L + 1,
+    about the optical axis, L + 1 Gauss-Legendre heights and 2 L + 1 turns for L = `l_max` + `extra`: without σ it gives the
+    coefficients back exactly. σ makes degrees above L that fold back, so equivariance holds up to that aliasing, which
+    `extra` lowers; for quarter turns about the optical axis z, which permute the grid, it is exact.
 
     Raises ValueError for sizes below 1.
     """
@@ -34,10 +40,11 @@ class RotationActivation(nn.Module):
 
         top = l_max + extra
         nodes, node_weights = np.polynomial.legendre.leggauss(top + 1)
-        angle = torch.arange(2 * top + 1, dtype=torch.float64) * (2 * torch.pi / (2 * top + 1))
-        turn, tilt = axis_rotation(angle, 1), axis_rotation(torch.acos(torch.from_numpy(nodes)), 0)
-        rotations = torch.einsum("aij,bjk,ckl->abcil", turn, tilt, turn).flatten(0, 2)
-        weights = torch.from_numpy(node_weights / 2)[None, :, None].expand(len(angle), -1, len(angle)) / len(angle) ** 2
+        left, right = (axis_rotation(_circle(count), 1) for count in (4 * (top // 2 + 1), 2 * top + 1))
+        tilt = axis_rotation(torch.acos(torch.from_numpy(nodes)), 0)
+        rotations = torch.einsum("ij,ajk,bkl,clm->abcim", TO_POLAR.T, left, tilt, right).flatten(0, 2)
+        weights = torch.from_numpy(node_weights / 2)[None, :, None].expand(len(left), -1, len(right))
+        weights = weights / (len(left) * len(right))
         blocks = wigner_D_all(l_max, rotations)
         # coefficient (n, m) multiplies √(2l+1) D_mn
         table = torch.cat([(2 * l + 1) ** 0.5 * d.mT.flatten(1) for l, d in enumerate(blocks)], 1)

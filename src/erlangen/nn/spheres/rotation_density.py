@@ -9,6 +9,7 @@ from torch import Tensor
 
 from erlangen.groups.harmonics import SO3Grid, wigner_D_all
 from erlangen.groups.lie import nearest_orthogonal, rotation_exp
+from erlangen.nn.spheres.camera import TO_POLAR, polar_matrix
 
 CHUNK = 2_000_000  # grid values held at a time
 
@@ -19,9 +20,10 @@ class RotationDensity:
     `coefficients` is `[batch, Σ (2l+1)²]`, degree by degree, n (which function) before m (the component rotations move):
     x -> D(g) x turns p(R) into p(g⁻¹ R). Densities are with respect to normalised Haar measure, so the uniform one is 1 and
     has log-density 0; papers that use the measure of total mass π² subtract log π² from ours. The integral of p over the
-    grid of `grid_level`, 72 · 8^level rotations, is exactly 1.
+    grid of `grid_level`, 72 · 8^level rotations, is exactly 1. The grid is `SO3Grid` turned so that its pole is the optical
+    axis z: quarter turns of the camera's picture permute it, so they change no normaliser.
 
-    On the grid R = Y(α) X(β) Y(γ), and f is a trigonometric polynomial in γ: 2 l_max + 1 numbers a pixel (α, β), from one
+    On the grid R = Qᵀ Y(α) X(β) Y(γ), and f is a trigonometric polynomial in γ: 2 l_max + 1 numbers a pixel (α, β), from one
     matrix product, then a transform in γ. Grids are gone through in pieces; no table over all rotations is ever made.
 
     Raises ValueError for a number of coefficients that fits no degree, and where they are not finite.
@@ -154,7 +156,7 @@ class RotationDensity:
     # --- the grid -------------------------------------------------------------------------------------------------
 
     def on_grid(self, level: int) -> Iterator[tuple[int, Tensor]]:
-        """f on the rotations of `SO3Grid(level)`, in pieces: the number of the first and `[batch, rotations]`."""
+        """f on the rotations `grid_rotations(level, ...)`, in pieces: the number of the first and `[batch, rotations]`."""
         grid = SO3Grid(level)
         size = max(1, CHUNK // (max(1, len(self)) * grid.n_turns))
         for start in range(0, grid.n_pixels, size):
@@ -168,7 +170,8 @@ class RotationDensity:
         columns = columns_of(self.l_max)
         degrees = [(2 * l + 1) for l in range(self.l_max + 1)]
         scale = torch.tensor([d**0.5 for d in degrees for _ in range(d * d)], dtype=torch.float64)
-        scaled = (self.coefficients * scale.to(self.coefficients)).mT
+        scaled = self._polar() * scale.to(self.coefficients)
+        scaled = scaled.mT
         cosine, sine = [], []
         for n in range(self.l_max + 1):
             right, left = columns[n].to(pixels.device), columns[-n].to(pixels.device)
@@ -182,6 +185,15 @@ class RotationDensity:
             cosine.append(c)
             sine.append(s)
         return torch.stack(cosine, -1), torch.stack(sine, -1)
+
+    def _polar(self) -> Tensor:
+        """The coefficients in the frame whose pole is the optical axis: f(QᵀR) = <D(Q) x, D(R)>."""
+        parts, start = [], 0
+        for l in range(self.l_max + 1):
+            block = self.coefficients[:, start : start + (2 * l + 1) ** 2].unflatten(1, (2 * l + 1, 2 * l + 1))
+            parts.append((block @ polar_matrix(l).to(block).mT).flatten(1))
+            start += (2 * l + 1) ** 2
+        return torch.cat(parts, 1)
 
     def _reduce(self, level: int) -> Tensor:
         parts = [torch.logsumexp(values, -1) for _, values in self.on_grid(level)]
@@ -217,10 +229,11 @@ def _draw(log_weight: Tensor, count: int, generator: torch.Generator | None) -> 
 
 
 def grid_rotations(level: int, index: Tensor) -> Tensor:
-    """The rotations of `SO3Grid(level)` with these numbers, `[*index, 3, 3]`, float64."""
+    """The rotations of the turned `SO3Grid(level)` with these numbers, `[*index, 3, 3]`, float64."""
     grid = SO3Grid(level)
     pixel, turn = torch.div(index, grid.n_turns, rounding_mode="floor"), index % grid.n_turns
-    return _pixel_rotations(level).to(index.device)[pixel] @ _about_y(grid.turns().to(index.device)[turn])
+    found = _pixel_rotations(level).to(index.device)[pixel] @ _about_y(grid.turns().to(index.device)[turn])
+    return TO_POLAR.T.to(index.device) @ found
 
 
 def _about_y(angle: Tensor) -> Tensor:
