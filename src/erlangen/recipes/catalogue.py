@@ -11,6 +11,7 @@ SHIPPED = (
     "vicreg",
     "highest_weight_faces",
     "discover",
+    "soft_equivariance",
     "rotation_representations",
     "rotation_from_points",
     "lie_group_decompositions",
