@@ -140,7 +140,8 @@ def transport_error(group: str, *, moved: bool) -> float:
         "step, stand in for an integral over the group, and 700 steps are too few for the kernel networks: the networks "
         "on groups are still learning the upright digits (58 % to 72 % where the CNN reads 97 %, one seed), so that their "
         "accuracies say little about robustness. The maps are mild for a CNN that averages over the image (93 % affine). "
-        "The CNN has as many parameters; the augmented one sees the test's own distribution of maps in training, which no invariant network does."
+        "The CNN has as many parameters; the augmented one sees the test's own distribution of maps in "
+        "training, which no invariant network does."
     ),
 )
 def measure(budget: Budget, seed: int) -> dict[str, float]:
