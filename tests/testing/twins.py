@@ -40,7 +40,7 @@ class Egnn(nn.Module):
             keep = squared[..., 0].argsort(-1)[:, 1:3]
             weight = weight * torch.zeros_like(weight).scatter(1, keep[..., None], 1.0)
         if m == "cap":  # the first two neighbours in the order of the rows
-            near = (squared[..., 0] < 6.0) & ~torch.eye(len(x), dtype=torch.bool)
+            near = (squared[..., 0] < 60.0) & ~torch.eye(len(x), dtype=torch.bool)
             weight = weight * (near & (near.cumsum(-1) <= 2))[..., None]
         step = (away * weight).mean(1)
         if m == "first":
@@ -168,7 +168,7 @@ def twins() -> list[Twin]:
         egnn("no centroid", "SE(3)", "broken", "add the centroid back"),
         egnn("absolute", "E(3)", "broken|approximate", "absolute positions"),
         egnn("sorted", "SE(3)", "broken|approximate", "rotations about the x axis"),
-        egnn("largest", "SE(3)", "broken", "coordinates are treated one by one"),
+        egnn("largest", "SE(3)", "broken|approximate", "coordinates are treated one by one"),
         egnn("wrong mean", "SE(3)", "broken|approximate", "rotations about the axis (0.58, 0.58, 0.58)"),
         egnn("dropout", "E(3)", "broken|approximate", "random layers", train=True),
         egnn("noise", "E(3)", "broken|approximate", "random layers"),
