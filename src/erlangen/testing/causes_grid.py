@@ -209,7 +209,8 @@ def layout(lab: Lab) -> str | None:
     if "some causes" in lab.budget.skipped:
         return _by_layers(lab)
     if "shift" in lab.motions and (kind.startswith("Conv") or "Pool" in kind):
-        return STRIDES
+        strided = any(_stride(m) > 1 for root in lab.runner.modules for m in root.modules())
+        return STRIDES if strided else f"{PIXELS}; or the border (padding, a valid convolution that drops it)"
     return PIXELS
 
 

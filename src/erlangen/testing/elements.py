@@ -13,6 +13,7 @@ from erlangen.groups.symmetry import Symmetry
 from erlangen.testing import leaves
 from erlangen.testing.runner import CheckError, first_line
 
+LARGEST_NAMED = 1000  # numbers in an element; beyond it a distance costs n x n and a label helps nobody
 ENUMERATED = 64  # finite groups up to this order are tried whole
 
 
@@ -70,6 +71,8 @@ def _drawn_by_user(group: Any, generator: torch.Generator) -> Any:
 
 def _describe(group: Any, g: Any, part: str) -> Draw:
     distance, label = float("nan"), ""
+    if max((leaf.numel() for leaf in leaves.all_leaves(g)), default=0) > LARGEST_NAMED:
+        return Draw(g, part, distance, label)
     with contextlib.suppress(Exception):  # a group without a distance or a label is still checked
         distance = float(group.distance(group.identity((), dtype=torch.float64), g))
     with contextlib.suppress(Exception):

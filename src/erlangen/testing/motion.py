@@ -32,6 +32,8 @@ def motion_of(session: Session, draw: Draw) -> Motion:
     if draw.part == "permutations":  # some permutations are cyclic, which would look like a shift
         return "permutation"
     found = _seen(session, draw.g)
+    if session.symmetry.input_type == "image" and found in ("rotation", "reflection", "other"):  # a small image
+        return "turn"
     return BY_PART.get(draw.part, found) if found == "other" else found
 
 
