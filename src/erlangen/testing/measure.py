@@ -53,7 +53,10 @@ class Measured:
 def move_input(symmetry: Symmetry, g: Any, args: tuple[Any, ...], dtype: torch.dtype) -> tuple[Any, ...]:
     """`g·x`, computed in float64 and rounded to `dtype`, so that only the model's own rounding is measured."""
     try:
-        return leaves.cast(symmetry.act_input(g, leaves.cast(args, torch.float64)), dtype)
+        moved = symmetry.act_input(g, leaves.cast(args, torch.float64))
+        if len(moved) == 1 and moved[0] is None:
+            raise CheckError("act_input: returned None; return the moved arguments")
+        return leaves.cast(moved, dtype)  # type: ignore[no-any-return]
     except CheckError:
         raise
     except Exception as error:
@@ -67,7 +70,10 @@ def move_output(symmetry: Symmetry, g: Any, out: Any) -> Any:
     except CheckError:
         raise
     except Exception as error:
-        raise CheckError(f"output: the action of {symmetry.group} on the output failed: {first_line(error)}") from error
+        shape = f" of shape {tuple(out.shape)}" if isinstance(out, Tensor) else ""
+        raise CheckError(
+            f"output: the action of {symmetry.group} on the output{shape} failed: {first_line(error)}"
+        ) from error
 
 
 def compare(symmetry: Symmetry, g: Any, moved_out: Any, out: Any, *, floor: float = 0.0) -> float:
