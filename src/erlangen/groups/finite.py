@@ -246,6 +246,10 @@ class Symmetric(FiniteGroup[Tensor]):
     ) -> Tensor:
         return torch.argsort(draw_uniform((*as_batch(batch), self.size), generator, device), dim=-1)
 
+    def distance(self, g: Tensor, h: Tensor) -> Tensor:
+        """The Frobenius distance of the permutation matrices, `√(2 · number of places that differ)`."""
+        return (2.0 * (g != h).sum(-1).double()).sqrt()
+
     def elements(self) -> Tensor:
         self._guard_enumeration()
         return torch.tensor(list(itertools.permutations(range(self.size))))

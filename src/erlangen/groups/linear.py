@@ -174,7 +174,10 @@ class GLPlus(LieGroup[Tensor]):
     _condition = "det > 0"
 
     def contains(self, g: Tensor, atol: float = 1e-5) -> Tensor:
-        return torch.linalg.det(g.to(torch.float64)) > 0
+        g = g.to(torch.float64)
+        if self.n == 2:
+            return g[..., 0, 0] * g[..., 1, 1] > g[..., 0, 1] * g[..., 1, 0]
+        return torch.linalg.det(g) > 0
 
     def project(self, m: Tensor) -> Tensor:
         """The nearest element by polar factors: a matrix of negative determinant has its smallest singular direction
