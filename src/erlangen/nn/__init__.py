@@ -13,6 +13,7 @@ _PUBLIC = {
     "modules": "erlangen.nn.catalogue:modules",
     "register": "erlangen.nn.catalogue:register",
     "symmetrize": "erlangen.nn.symmetrize:symmetrize",
+    "MatryoshkaHead": "erlangen.nn.matryoshka_head:MatryoshkaHead",
     "FixedClassifier": "erlangen.nn.fixed_classifier:FixedClassifier",
     "SoftEquivariantMLP": "erlangen.nn.soft_equivariant:SoftEquivariantMLP",
     "SoftLinear": "erlangen.nn.soft_equivariant:SoftLinear",

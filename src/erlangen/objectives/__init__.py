@@ -12,6 +12,8 @@ _PUBLIC = {
     "EMATeacher": "erlangen.objectives.teacher:EMATeacher",
     "FeatureQueue": "erlangen.objectives.queue:FeatureQueue",
     "GroupPrediction": "erlangen.objectives.group_prediction:GroupPrediction",
+    "Matryoshka": "erlangen.objectives.matryoshka:Matryoshka",
+    "MatryoshkaLoss": "erlangen.objectives.matryoshka:Matryoshka",
     "LossTerms": "erlangen.objectives.terms:LossTerms",
     "Objective": "erlangen.objectives.objective:Objective",
     "RotationPrediction": "erlangen.objectives.group_prediction:GroupPrediction",

@@ -8,6 +8,7 @@ from erlangen._registry import objectives
 SHIPPED = (
     "supervised",
     "vicreg",
+    "matryoshka",
     "group_prediction",
 )
 for _name in SHIPPED:
