@@ -19,7 +19,7 @@ def test_the_numbers_of_connected_graphs() -> None:
     assert [len(connected_graphs(n)) for n in range(1, 8)] == [1, 1, 2, 6, 21, 112, 853]
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_graph8c() -> None:
     """11,117 graphs with 312 pairs that colour refinement confuses: Balcilar et al., 2021, arXiv 2106.04319."""
     graphs = connected_graphs(8)

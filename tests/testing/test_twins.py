@@ -33,7 +33,7 @@ def test_originals_are_never_flagged(twin: Twin, seed: int) -> None:
     assert not judged(twin, seed)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 @pytest.mark.parametrize("seed", range(1, 50))
 def test_over_seeds(seed: int) -> None:
     problems = [f"{twin.name}: {judged(twin, seed)}" for twin in [*twins(), *originals()]]
