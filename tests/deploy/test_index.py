@@ -160,7 +160,11 @@ def test_a_saved_index_opens_bit_for_bit(engine: str, storage: str, mmap: bool, 
     assert type(again) is type(index) and again.space == index.space and torch.equal(again.store.data, index.store.data)
     for a, b in zip(index.search(gaussian(5, 8), 90), again.search(gaussian(5, 8), 90), strict=True):
         assert torch.equal(a, b)
-    assert sorted(p.name for p in (tmp_path / "index").iterdir()) == ["manifest.json", "vectors-000002.safetensors"]
+    assert sorted(p.name for p in (tmp_path / "index").iterdir()) == [
+        "manifest.json",
+        "run.lock",
+        "vectors-000002.safetensors",
+    ]
     assert not bool(again.search(gaussian(5, 8), 90).mask[:, -1].any())
 
 
@@ -229,7 +233,12 @@ def test_a_truncated_or_foreign_index_is_one_line_naming_the_file(tmp_path: Path
     index.save(tmp_path / "index")
     manifest = tmp_path / "index" / "manifest.json"
     good = manifest.read_text()
-    for change in ({"file": "../../etc/passwd"}, {"engine": "os.system"}, {"count": 5}, {"format_version": 99}):
+    for change in (
+        {"files": {"vectors": "../../etc/passwd"}},
+        {"engine": "os.system"},
+        {"count": 5},
+        {"format_version": 99},
+    ):
         manifest.write_text(json.dumps({**json.loads(good), **change}))
         with pytest.raises(ValueError, match=str(tmp_path)) as caught:
             Index.open(tmp_path / "index")

@@ -1,15 +1,19 @@
 """Exact search in plain torch: blocked products, a running best-k, and a verdict in float64."""
 
+from typing import Any
+
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int64
 from torch import Tensor
 
-from erlangen.deploy.index import Index, SearchResult
+from erlangen.deploy.index import Index, SearchResult, padded
+from erlangen.deploy.inputs import positive
 
 QUERY_BLOCK = 512
 ROW_BLOCK = 8192
 GROUP = 64
 MARGIN = 6
+RESCORE_NUMBERS = 1 << 22
 
 
 class ExactIndex(Index):
@@ -30,6 +34,39 @@ class ExactIndex(Index):
         if self.options:
             raise ValueError(f"options: the exact engine has none, got {', '.join(self.options)}")
         self._norms: dict[int, Tensor] = {}
+
+    def rescore(self, q: Any, ids: Int64[Tensor, "*batch some"], k: int, *, dim: int | None = None) -> SearchResult:
+        """The `k` best among the given ids of each query, with the scores and the order of a search; -1 is nothing.
+
+        Arguments:
+            q: `[queries, dim]`, or `[dim]` for one.
+            ids: distinct candidates of each query, such as another index's `SearchResult.ids`.
+            k: how many; places without a candidate are padded.
+            dim: compare the first `dim` components only.
+        """
+        positive(k, "k")
+        used = self.space.dim if dim is None else positive(dim, "dim", self.space.dim)
+        single = getattr(q, "ndim", 2) == 1
+        query, wanted = self._asked(q[None] if single else q, used), ids[None] if ids.ndim == 1 else ids
+        if wanted.ndim != 2 or len(wanted) != len(query):
+            raise ValueError(f"ids: shape {tuple(ids.shape)} for {len(query)} queries")
+        places, there = self.store.positions(wanted.flatten())
+        there = (there | (wanted.flatten() < 0)).view_as(wanted)
+        if not bool(there.all()):
+            raise ValueError(f"ids: {int(wanted[~there][0])} is not in the index that scores it")
+        result = padded(self._best(query, places.view_as(wanted), wanted >= 0, k, used), k)
+        return SearchResult(*(part[0] for part in result)) if single else result
+
+    def _best(self, query: Tensor, places: Tensor, there: Tensor, k: int, dim: int) -> SearchResult:
+        """`_settled` over given places, a block of queries at a time."""
+        squares = self._square_norms(dim) if self._needs_norms(dim) else None
+        scores = torch.zeros(places.shape).masked_fill_(~there, float("-inf"))
+        step = max(1, RESCORE_NUMBERS // max(1, places.shape[1] * dim))
+        parts = [
+            self._settled(query[s : s + step], scores[s : s + step], places[s : s + step], k, dim, squares)
+            for s in range(0, max(len(query), 1), step)
+        ]
+        return SearchResult(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     def _search(self, query: Tensor, k: int, dim: int, allowed: Tensor | None) -> SearchResult:
         parts = [self._block(part, k, dim, allowed) for part in query.split(QUERY_BLOCK)]

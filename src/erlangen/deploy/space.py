@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-METRICS = ("cosine", "ip", "l2")
+METRICS = ("cosine", "ip", "l2", "hamming")
 
 
 @dataclass(frozen=True)
@@ -14,7 +14,8 @@ class SpaceInfo:
     Attributes:
         model_id: what made the vectors (`train.model_id`); spaces with different ids never mix.
         dim: number of components.
-        metric: "cosine", "ip" (inner product) or "l2" (negative squared distance: the nearest scores highest).
+        metric: "cosine", "ip" (inner product), "l2" (negative squared distance: the nearest scores highest) or
+            "hamming" (of codes; minus the number of differing bits).
         normalized: whether the model already gives unit vectors.
         dtype: of the embeddings.
         prefixes: lengths of the prefixes that are embeddings in their own right.
