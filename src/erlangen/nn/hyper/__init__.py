@@ -4,6 +4,9 @@ from erlangen._lazy import lazy_attributes
 
 _HERE = "erlangen.nn.hyper"
 _PUBLIC = {
+    "HyperNet": f"{_HERE}.hyper_net:HyperNet",
+    "MagnitudeInvariantEncoding": f"{_HERE}.magnitude_invariant:MagnitudeInvariantEncoding",
+    "hypernetize": f"{_HERE}.hyper_net:hypernetize",
     "HyperLinear": f"{_HERE}.hyper_linear:HyperLinear",
     "HyperPredictor": f"{_HERE}.hyper_predictor:HyperPredictor",
 }
