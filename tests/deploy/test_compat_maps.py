@@ -119,7 +119,7 @@ def test_the_bound_on_distances_and_cosines_holds_for_any_vectors(d_in, d_out, s
     stated = adapter.distortion()
     assert stated.frobenius <= lam + 1e-9
     x = draw(30, d_in, seed=seed + 1)
-    mapped = adapter(x)
+    mapped = adapter(x).detach()
     factor = (torch.pdist(mapped) / torch.pdist(x)).square()
     low, high = stated.distance_factors
     assert low - 1e-9 <= float(factor.min()) and float(factor.max()) <= high + 1e-9
@@ -127,7 +127,7 @@ def test_the_bound_on_distances_and_cosines_holds_for_any_vectors(d_in, d_out, s
         assert 1 - lam - 1e-9 <= low and high <= 1 + lam + 1e-9
         cosines = [
             torch.nn.functional.normalize(v, dim=1) @ torch.nn.functional.normalize(v, dim=1).T
-            for v in (x, mapped - adapter.bias)
+            for v in (x, mapped - adapter.bias.detach())
         ]
         assert float((cosines[0] - cosines[1]).abs().max()) <= stated.cosine + 1e-9
 
@@ -169,7 +169,6 @@ def test_more_freedom_aligns_better_and_distorts_more():
         ({"constraint": "lambda"}, "lam: None"),
         ({"constraint": "none", "lam": 1.0}, "lam: 1.0"),
         ({"lam": -1.0}, "lam: -1.0"),
-        ({"constraint": "rigid"}, "unknown 'rigid'"),
     ],
 )
 def test_bad_adapters_are_named(arguments, word):
