@@ -12,7 +12,7 @@ from erlangen.groups.symmetry import Symmetry
 from erlangen.testing import isolate, leaves
 from erlangen.testing.axioms import check_actions
 from erlangen.testing.budget import Budget
-from erlangen.testing.causes import name_causes
+from erlangen.testing.causes.explain import name_causes
 from erlangen.testing.elements import draw_elements, part_names
 from erlangen.testing.locate import first_breaking
 from erlangen.testing.measure import Measured, measure, move_input, noise_floor, worst_of_parts

@@ -15,9 +15,9 @@ import torch
 from torch import Tensor, nn
 
 from erlangen.testing import leaves
+from erlangen.testing.causes.motion import motion_of
 from erlangen.testing.elements import Draw
 from erlangen.testing.measure import Measured, move_input
-from erlangen.testing.motion import motion_of
 from erlangen.testing.result import CheckResult
 from erlangen.testing.runner import Runner, relative_error
 from erlangen.testing.session import Session

@@ -5,13 +5,14 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-from erlangen.testing import ablate, leaves
+from erlangen.testing import leaves
 from erlangen.testing.budget import Budget
-from erlangen.testing.causes_grid import GRID
-from erlangen.testing.causes_points import POINTS
-from erlangen.testing.causes_rows import ROWS
+from erlangen.testing.causes import ablate
+from erlangen.testing.causes.grids import GRID
+from erlangen.testing.causes.lab import Lab
+from erlangen.testing.causes.points import POINTS
+from erlangen.testing.causes.rows import ROWS
 from erlangen.testing.elements import grid_elements
-from erlangen.testing.lab import Lab
 from erlangen.testing.measure import Measured, noise_floor
 from erlangen.testing.result import CheckResult
 from erlangen.testing.session import Session

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from erlangen.testing import leaves, perturb
 from erlangen.testing.budget import Budget
+from erlangen.testing.causes.motion import Motion, motion_of
 from erlangen.testing.elements import Draw
 from erlangen.testing.measure import Measured, compare, measure, move_input
-from erlangen.testing.motion import Motion, motion_of
 from erlangen.testing.result import CheckResult
 from erlangen.testing.runner import Runner
 from erlangen.testing.session import Session

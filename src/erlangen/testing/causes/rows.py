@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
-from erlangen.testing import ablate, leaves
-from erlangen.testing.causes_points import signs, wrong_side
-from erlangen.testing.lab import Lab, own_tensors
+from erlangen.testing import leaves
+from erlangen.testing.causes import ablate
+from erlangen.testing.causes.lab import Lab, own_tensors
+from erlangen.testing.causes.points import signs, wrong_side
 from erlangen.testing.locate import permutation_part
 from erlangen.testing.runner import Runner
 
@@ -102,7 +103,7 @@ def _permutation(lab: Lab, g: Any) -> torch.Tensor | None:
 
 
 def _permuting(name: str, axes: list[int], permutation: torch.Tensor) -> Any:
-    from erlangen.testing.causes_points import after_the_first_call
+    from erlangen.testing.causes.points import after_the_first_call
 
     order = torch.argsort(permutation)
 

@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from erlangen.testing import ablate, leaves, perturb
-from erlangen.testing.causes_points import wrong_side
+from erlangen.testing import leaves, perturb
+from erlangen.testing.causes import ablate
+from erlangen.testing.causes.lab import Lab, own_tensors
+from erlangen.testing.causes.points import wrong_side
 from erlangen.testing.elements import Draw, grid_elements
-from erlangen.testing.lab import Lab, own_tensors
 from erlangen.testing.measure import move_input, move_output
 from erlangen.testing.runner import Runner
 
@@ -190,7 +191,7 @@ def position(lab: Lab) -> str | None:
 
 
 def _moving(lab: Lab, name: str, g: Any) -> Any:
-    from erlangen.testing.causes_points import after_the_first_call
+    from erlangen.testing.causes.points import after_the_first_call
 
     def change(runner: Runner) -> None:
         tensor = next(t for _, n, t in own_tensors(runner) if n == name)

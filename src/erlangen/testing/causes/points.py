@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from erlangen.testing import ablate, leaves
+from erlangen.testing import leaves
+from erlangen.testing.causes import ablate
+from erlangen.testing.causes.lab import Lab, own_tensors
 from erlangen.testing.inverse import inverses
-from erlangen.testing.lab import Lab, own_tensors
 from erlangen.testing.locate import linear_part
 from erlangen.testing.measure import compare, move_output
 from erlangen.testing.runner import Runner, relative_error
