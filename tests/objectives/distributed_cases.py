@@ -44,6 +44,7 @@ def plain_expander(objective: Any) -> None:
 CASES: dict[str, DistributedCase] = {
     "matryoshka": DistributedCase({"dims": [2, DIM], "tied": True, "weights": [0.5, 1.0]}),
     "cross_entropy": DistributedCase({}),
+    "nt_xent": DistributedCase({"project": False}),
     "rotnet": DistributedCase({"group": "C4"}),
     "vicreg": DistributedCase({"layers": 2, "width": 12}, plain_expander),
 }

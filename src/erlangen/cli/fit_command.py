@@ -10,14 +10,14 @@ from jsonargparse import ActionConfigFile, ArgumentParser
 
 from erlangen._registry import Registry, encoders, objectives
 from erlangen.cli.arguments import add_options, as_typed, make_parser, parse, read_config, value_of
-from erlangen.cli.output import note, print_json, print_line
+from erlangen.cli.output import note, print_json, print_line, print_table
 
 DEFAULT_GROUP = "C8"
 LOADING = ("image_size", "pad", "skip_unreadable", "label_column")
 HANDLED = ("encoder", "data", "objective", "symmetry", "out", "views", "quiet")
 WORDS = {
     "weight_decay": "the optimizer's decay of the weights.",
-    "optimizer": "adamw, adam or sgd.",
+    "optimizer": "adamw, adam, sgd or lars.",
     "schedule": "of the learning rate: cosine, linear or constant.",
     "seed": "of the initial weights, the split, the batches and the views.",
     "devices": "processes or accelerators on each machine; -1 for all.",
@@ -108,12 +108,29 @@ def run(argv: list[str]) -> int:
     if process_rank() != 0:
         return 0
     if as_json:
-        print_json({"run": str(Path(out)), "metrics": fitted.metrics, "complete": fitted.complete})
+        outcome = {"metrics": fitted.metrics, "collapse": fitted.collapse, "complete": fitted.complete}
+        print_json({"run": str(Path(out)), **outcome})
     else:
-        measured = ", ".join(f"{k} {v:.4g}" for k, v in fitted.metrics.items() if isinstance(v, (int, float)))
-        print_line(f"{name} on {dataset.name}: {measured}")
+        print_table(f"{name} on {dataset.name}", ("", "train", "val", "test", "healthy"), _terms(fitted))
+        if fitted.collapse:
+            print_line(f"WARNING: {fitted.collapse}")
         print_line(f"the run is in {out}; look at it with: erlangen audit {out}")
     return 0
+
+
+def _terms(fitted: Any) -> list[tuple[str, ...]]:
+    """One row for each term, metric and monitor: what it was on each part of the data, and what it should look like."""
+    from erlangen.objectives.collapse import HEALTHY
+
+    words = {**HEALTHY, **getattr(fitted.objective, "healthy", {})}
+    parts = ("train", "val", "test")
+    rows: dict[str, dict[str, float]] = {}
+    for key, value in fitted.metrics.items():
+        part, _, name = key.partition("/")
+        if name and isinstance(value, int | float):
+            rows.setdefault(name, {})["train" if part == "monitor" else part] = value
+    numbers = {name: [f"{row[p]:.4g}" if p in row else "" for p in parts] for name, row in rows.items()}
+    return [(name, *cells, words.get(name, "")) for name, cells in numbers.items()]
 
 
 def _refuse_launch(*, devices: int | str, strategy: str, precision: str) -> None:

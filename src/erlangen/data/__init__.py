@@ -5,6 +5,7 @@ from erlangen._lazy import lazy_attributes
 _PUBLIC = {
     "charged_particles": "erlangen.data.n_body:charged_particles",
     "ArrayDataset": "erlangen.data.array_dataset:ArrayDataset",
+    "Crops": "erlangen.data.crops:Crops",
     "PairBatch": "erlangen.data.batch:PairBatch",
     "Views": "erlangen.data.views:Views",
     "graphs": "erlangen.data.graphs",

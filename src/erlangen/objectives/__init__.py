@@ -15,6 +15,7 @@ _PUBLIC = {
     "Matryoshka": "erlangen.objectives.matryoshka:Matryoshka",
     "MatryoshkaLoss": "erlangen.objectives.matryoshka:Matryoshka",
     "LossTerms": "erlangen.objectives.terms:LossTerms",
+    "NTXent": "erlangen.objectives.ntxent:NTXent",
     "Objective": "erlangen.objectives.objective:Objective",
     "RotationPrediction": "erlangen.objectives.group_prediction:GroupPrediction",
     "VICReg": "erlangen.objectives.vicreg:VICReg",

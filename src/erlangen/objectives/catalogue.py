@@ -10,6 +10,7 @@ SHIPPED = (
     "vicreg",
     "matryoshka",
     "group_prediction",
+    "ntxent",
 )
 for _name in SHIPPED:
     importlib.import_module(f"erlangen.objectives.{_name}")

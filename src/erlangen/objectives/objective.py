@@ -1,5 +1,6 @@
 """What `fit` asks of an objective."""
 
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
@@ -42,6 +43,10 @@ class Objective(nn.Module):
     def metrics(self, encoder: nn.Module, batch: PairBatch) -> dict[str, Tensor]:
         """Further numbers worth logging on held-out data."""
         return {}
+
+    def alarm(self, values: Mapping[str, float]) -> str | None:
+        """What is wrong, in one sentence that starts with its name, judged by the terms and metrics of an epoch."""
+        return None
 
     def after_step(self, encoder: nn.Module, *, step: int, total_steps: int) -> None:
         """Called after every optimizer step, `step` of `total_steps` being done: moves teachers and schedules."""

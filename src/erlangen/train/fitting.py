@@ -26,6 +26,7 @@ from erlangen.train.errors import RunDirectoryError
 from erlangen.train.files import read_json, write_json
 from erlangen.train.launch import build_trainer, check_devices, process_rank, silent_lightning
 from erlangen.train.lock import RunLock
+from erlangen.train.monitoring import watched_samples
 from erlangen.train.optimization import OPTIMIZERS, SCHEDULES
 from erlangen.train.prepared import PreparedEncoder
 from erlangen.train.randomness import preserved_globals, seed_globals
@@ -187,6 +188,7 @@ def _run(
         load_full_state(encoder, objective, checkpoint.weights, directory / "state.json")
         plan.progress, plan.optimizer_state = checkpoint.progress, checkpoint.optimizer
         plan.best_weights = checkpoint.best_weights
+    plan.watched = watched_samples(training.data)
     progress = plan.progress
     module = FitModule(encoder.train(), objective.train(), plan)
     if progress.step < plan.total_steps and progress.stopped is None:

@@ -18,6 +18,7 @@ from erlangen.data import PairBatch
 from erlangen.train.batches import BatchMaker, evaluate
 from erlangen.train.checkpoint import Checkpoint, Progress, cpu_copy, write_checkpoint
 from erlangen.train.errors import TrainingError
+from erlangen.train.monitoring import tell, watch
 from erlangen.train.optimization import build_optimizer, rate_factor
 from erlangen.train.progress_bar import ProgressBar
 from erlangen.train.randomness import seed_globals
@@ -47,6 +48,7 @@ class Plan:
     progress: Progress = field(default_factory=Progress)
     optimizer_state: dict[str, Any] | None = None
     best_weights: dict[str, Tensor] | None = None
+    watched: Tensor | None = None
 
     @property
     def total_steps(self) -> int:
@@ -149,7 +151,11 @@ class FitCallback(pl.Callback):
                 module.encoder, module.objective, plan.validation, batch_size=size, seed=plan.seed, device=module.device
             )
             row |= {f"val/{name}": value for name, value in scores.items()}
+        if plan.watched is not None:
+            row |= watch(module.encoder, module.objective, plan.watched, row, module.device)
         row = trainer.strategy.broadcast(row)
+        if trainer.is_global_zero:
+            tell(row, progress.history[-1] if progress.history else None)
         progress.history.append(row)
         self._judge(row, trainer, module)
         finished = progress.step >= plan.total_steps or progress.stopped is not None

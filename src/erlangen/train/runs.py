@@ -24,7 +24,7 @@ class Run:
     Attributes:
         encoder: normalisation and encoder in eval mode; raw samples in, embeddings out; `.model`, `.embedding_dim`.
         objective: what it was fitted with, heads included.
-        history: one row per epoch, `train/...` and `val/...`.
+        history: one row per epoch, `train/...`, `val/...`, `monitor/...` of the embedding and `collapse` in words if it did.
         metrics: the last row's numbers and, where the data have a test part, `test/...`.
         config: the content of `config.json`.
         path: the run directory, None for a run that was not saved.
@@ -49,6 +49,11 @@ class Run:
         with torch.no_grad():
             trial = predict(torch.zeros(1, self.encoder.embedding_dim, device=parameter.device, dtype=parameter.dtype))
         return predict if trial is not None else None
+
+    @property
+    def collapse(self) -> str | None:
+        """How the embedding had collapsed in the last epoch, in words that name it; None where it had not."""
+        return self.history[-1].get("collapse") if self.history else None
 
     @property
     def space(self) -> dict[str, Any]:
@@ -99,6 +104,7 @@ def save_run(run: Run, path: str | Path) -> Path:
     result = {
         "metrics": run.metrics,
         "epochs": len(run.history),
+        "collapse": run.collapse,
         "space": run.space,
         "weights_sha256": _sha256(weights),
     }

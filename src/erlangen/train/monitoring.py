@@ -1,0 +1,53 @@
+"""Whether the embedding still tells samples apart, looked at after every epoch."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from erlangen.objectives.collapse import embedding_monitors, named_collapse
+
+WATCHED = 256
+CHUNK = 64
+_log = logging.getLogger(__name__)
+
+
+def watched_samples(data: Any) -> Tensor | None:
+    """Up to 256 samples spread over the data; None where there are fewer than two."""
+    count = min(WATCHED, len(data))
+    return data.tensors(torch.arange(count) * len(data) // count)[0] if count >= 2 else None
+
+
+@torch.no_grad()
+def watch(encoder: nn.Module, objective: Any, samples: Tensor, row: Mapping[str, Any], device: Any) -> dict[str, Any]:
+    """What an epoch's row gains: `monitor/...` of the embedding and, where there is one, `collapse` in words.
+
+    The encoder runs in evaluation mode and draws nothing, so that the training goes on as if nobody had looked.
+    """
+    training = encoder.training
+    encoder.eval()
+    try:
+        embedding = torch.cat([encoder(part.to(device)).flatten(1) for part in samples.split(CHUNK)]).cpu()
+    finally:
+        encoder.train(training)
+    if not bool(torch.isfinite(embedding).all()):
+        return {"collapse": "not finite: embeddings of training samples hold NaN or infinity"}
+    monitors = embedding_monitors(embedding)
+    values: dict[str, float] = {}
+    for part in ("val/", "train/"):  # terms as the optimizer saw them, metrics from held-out data
+        values |= {k[len(part) :]: float(v) for k, v in row.items() if k.startswith(part)}
+    words = named_collapse(objective, values, monitors, dim=embedding.shape[1], samples=len(embedding))
+    found: dict[str, Any] = {f"monitor/{name}": value for name, value in monitors.items()}
+    return found if words is None else {**found, "collapse": words}
+
+
+def tell(row: Mapping[str, Any], before: Mapping[str, Any] | None) -> None:
+    """A warning in the log when an epoch shows a kind of collapse that the one before did not."""
+
+    def kind(of: Mapping[str, Any] | None) -> str:
+        return str((of or {}).get("collapse", "")).split(":")[0]
+
+    if kind(row) and kind(row) != kind(before):
+        _log.warning("epoch %d: %s", row["epoch"] + 1, row["collapse"])
