@@ -19,6 +19,7 @@ _PUBLIC = {
     "probes": "erlangen._registry:probes",
     "polynomial_expressivity": "erlangen.audit.expressivity:polynomial_expressivity",
     "register": "erlangen.audit.presets:register",
+    "invariance": "erlangen.audit.invariance",
 }
 __all__ = sorted(_PUBLIC)
 

@@ -23,6 +23,7 @@ SHIPPED = (
     "subgraph_equivariance",
     "manifold_flows",
     "pose_induction",
+    "pac_invariance",
 )
 for _name in SHIPPED:
     importlib.import_module(f"erlangen.recipes.{_name}")
