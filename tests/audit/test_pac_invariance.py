@@ -69,7 +69,9 @@ def test_moments_are_those_of_solving_every_environment_by_itself(seed, kind, dt
             mean[e].double(), A @ shift, rtol=tolerance, atol=tolerance * float((A @ shift).abs().max())
         )
     some = sem.mean_and_covariance(env, nodes=[7, 2, 4])
-    assert torch.allclose(some[1], covariance[:, [7, 2, 4]][:, :, [7, 2, 4]])
+    assert torch.allclose(
+        some[1], covariance[:, [7, 2, 4]][:, :, [7, 2, 4]], atol=1e-4 if dtype == torch.float32 else 1e-9
+    )
 
 
 @given(seeds, st.sampled_from(KINDS))
