@@ -3,6 +3,10 @@
 from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
+    "Mesh": "erlangen.data.mesh:Mesh",
+    "RotatedObjects": "erlangen.data.objects3d:RotatedObjects",
+    "load_mesh": "erlangen.data.mesh:load_mesh",
+    "render": "erlangen.data.renderer:render",
     "charged_particles": "erlangen.data.n_body:charged_particles",
     "ArrayDataset": "erlangen.data.array_dataset:ArrayDataset",
     "Crops": "erlangen.data.crops:Crops",
