@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from erlangen.nn import prototypes
 from erlangen.nn.fixed_classifier import FixedClassifier
 from erlangen.nn.prototypes import (
     coherence,
@@ -68,6 +69,24 @@ def test_no_more_classes_than_dimensions_are_orthonormal() -> None:
     logits = FixedClassifier(orthonormal_prototypes(6, 6), temperature=0.07)
     loss = torch.nn.functional.cross_entropy(logits(logits.prototypes), torch.arange(6))
     assert float(loss) == pytest.approx(math.log1p(5 * math.exp(-1 / 0.07)), abs=1e-6)
+
+
+def test_the_pilot_sizes_come_near_the_welch_bound() -> None:
+    """100 vectors in 32 dimensions: 0.182 by Adam on the squared hinge, 0.72 by plain SGD; the bound is 0.147."""
+    w = equiangular_prototypes(100, 32, generator=torch.Generator().manual_seed(0), max_steps=1500)
+    assert coherence(w) < 1.2 * welch_bound(100, 32)
+
+
+def test_rows_in_blocks_give_the_same_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = torch.nn.functional.normalize(torch.randn(30, 7, dtype=torch.float64), dim=1)
+    whole, worst = prototypes._norm_gradient(rows, 12.0, coherence(rows))
+    cosines = (rows @ rows.T).fill_diagonal_(0).requires_grad_()
+    (expected,) = torch.autograd.grad(cosines.abs().pow(12).sum(), cosines)
+    expected = expected @ rows
+    torch.testing.assert_close(whole / whole.norm(), expected / expected.norm())
+    monkeypatch.setattr(prototypes, "ROWS", 8)
+    torch.testing.assert_close(prototypes._norm_gradient(rows, 12.0, worst)[0], whole)
+    assert worst == pytest.approx(coherence(rows))
 
 
 def test_what_cannot_be_reached_is_said() -> None:

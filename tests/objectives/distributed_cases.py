@@ -27,6 +27,18 @@ class FlatLinear(torch.nn.Module):
         return torch.tanh(self.linear(x.flatten(1)))
 
 
+class SmallMaps(torch.nn.Module):
+    """An encoder with a feature map and without batch statistics."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = torch.nn.Conv2d(1, 4, 2, padding="same", dtype=torch.float64)
+        self.linear = torch.nn.Linear(4, DIM, dtype=torch.float64)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(torch.tanh(self.conv(x)).mean((-2, -1)))
+
+
 @dataclass(frozen=True)
 class DistributedCase:
     """`finish` changes an objective after `setup`; `batch` and `encoder` replace the usual ones."""
@@ -41,10 +53,20 @@ def plain_expander(objective: Any) -> None:
     objective.expander = torch.nn.Linear(DIM, 12)  # batch norm couples samples by itself: leave it out
 
 
+def frozen_elsewhere(objective: Any) -> None:
+    """An old model that is not the new one, or the compatibility term would sit at its minimum."""
+    with torch.no_grad():
+        for parameter in objective.old.parameters():
+            parameter.add_(0.3 * torch.sin(torch.arange(parameter.numel()).view_as(parameter).to(parameter.dtype)))
+
+
 CASES: dict[str, DistributedCase] = {
+    "equiangular": DistributedCase({}),
+    "stationary": DistributedCase({"old": "start"}, frozen_elsewhere),
     "matryoshka": DistributedCase({"dims": [2, DIM], "tied": True, "weights": [0.5, 1.0]}),
     "cross_entropy": DistributedCase({}),
     "nt_xent": DistributedCase({"project": False}),
+    "obow": DistributedCase({"num_words": 16, "border": 0, "layers": ["conv"]}, encoder=SmallMaps),
     "rotnet": DistributedCase({"group": "C4"}),
     "vicreg": DistributedCase({"layers": 2, "width": 12}, plain_expander),
 }

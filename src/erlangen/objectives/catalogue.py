@@ -9,8 +9,11 @@ SHIPPED = (
     "supervised",
     "vicreg",
     "matryoshka",
+    "higher_order_compatibility",
+    "equiangular",
     "group_prediction",
     "ntxent",
+    "obow",
 )
 for _name in SHIPPED:
     importlib.import_module(f"erlangen.objectives.{_name}")
