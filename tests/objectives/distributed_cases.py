@@ -32,7 +32,7 @@ class SmallMaps(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.conv = torch.nn.Conv2d(1, 4, 2, padding="same", dtype=torch.float64)
+        self.conv = torch.nn.Conv2d(1, 4, 3, padding=1, dtype=torch.float64)
         self.linear = torch.nn.Linear(4, DIM, dtype=torch.float64)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

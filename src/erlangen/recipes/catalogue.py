@@ -9,6 +9,7 @@ SHIPPED = (
     "n_body_frames",
     "rotnet",
     "vicreg",
+    "obow",
     "highest_weight_faces",
     "discover",
     "soft_equivariance",

@@ -7,6 +7,7 @@ _PUBLIC = {
     "HyperNet": f"{_HERE}.hyper_net:HyperNet",
     "MagnitudeInvariantEncoding": f"{_HERE}.magnitude_invariant:MagnitudeInvariantEncoding",
     "hypernetize": f"{_HERE}.hyper_net:hypernetize",
+    "DynamicHead": f"{_HERE}.dynamic_head:DynamicHead",
     "HyperLinear": f"{_HERE}.hyper_linear:HyperLinear",
     "HyperPredictor": f"{_HERE}.hyper_predictor:HyperPredictor",
 }
