@@ -3,6 +3,7 @@
 from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
+    "ConcatEncoder": "erlangen.deploy.concat_encoder:ConcatEncoder",
     "embed": "erlangen.deploy.embedding:embed",
     "open_embeddings": "erlangen.deploy.embedding:open_embeddings",
     "embedding_space": "erlangen.deploy.embedding:embedding_space",
@@ -13,6 +14,8 @@ _PUBLIC = {
     "hamming_topk": "erlangen.stats.hamming:hamming_topk",
     "ExactIndex": "erlangen.deploy.exact:ExactIndex",
     "FaissIndex": "erlangen.deploy.faiss_engine:FaissIndex",
+    "FunnelSearch": "erlangen.deploy.funnel:FunnelSearch",
+    "truncate": "erlangen.deploy.funnel:truncate",
     "SearchResult": "erlangen.deploy.index:SearchResult",
     "SpaceInfo": "erlangen.deploy.space:SpaceInfo",
 }

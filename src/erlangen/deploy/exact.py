@@ -11,9 +11,10 @@ from erlangen.deploy.inputs import positive
 
 QUERY_BLOCK = 512
 ROW_BLOCK = 8192
+PRODUCT_ROWS = 1024
 GROUP = 64
 MARGIN = 6
-RESCORE_NUMBERS = 1 << 22
+RESCORE_NUMBERS = 1 << 17
 
 
 class ExactIndex(Index):
@@ -25,7 +26,7 @@ class ExactIndex(Index):
     candidate from the shortlist, the query is searched again without a shortlist, so that the answer is the exact
     one for the stored vectors, ties included.
 
-    Memory: `QUERY_BLOCK * ROW_BLOCK` scores and one block of float rows, whatever the size of the index.
+    Memory: `QUERY_BLOCK * ROW_BLOCK` scores and `PRODUCT_ROWS` float rows, whatever the size of the index.
     """
 
     engine = "exact"
@@ -54,19 +55,10 @@ class ExactIndex(Index):
         there = (there | (wanted.flatten() < 0)).view_as(wanted)
         if not bool(there.all()):
             raise ValueError(f"ids: {int(wanted[~there][0])} is not in the index that scores it")
-        result = padded(self._best(query, places.view_as(wanted), wanted >= 0, k, used), k)
+        squares = self._square_norms(used) if self._needs_norms(used) else None
+        scores = torch.zeros(wanted.shape).masked_fill_(wanted < 0, float("-inf"))
+        result = padded(self._settled_by_parts(query, scores, places.view_as(wanted), k, used, squares), k)
         return SearchResult(*(part[0] for part in result)) if single else result
-
-    def _best(self, query: Tensor, places: Tensor, there: Tensor, k: int, dim: int) -> SearchResult:
-        """`_settled` over given places, a block of queries at a time."""
-        squares = self._square_norms(dim) if self._needs_norms(dim) else None
-        scores = torch.zeros(places.shape).masked_fill_(~there, float("-inf"))
-        step = max(1, RESCORE_NUMBERS // max(1, places.shape[1] * dim))
-        parts = [
-            self._settled(query[s : s + step], scores[s : s + step], places[s : s + step], k, dim, squares)
-            for s in range(0, max(len(query), 1), step)
-        ]
-        return SearchResult(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
     def _search(self, query: Tensor, k: int, dim: int, allowed: Tensor | None) -> SearchResult:
         parts = [self._block(part, k, dim, allowed) for part in query.split(QUERY_BLOCK)]
@@ -82,14 +74,15 @@ class ExactIndex(Index):
         scores = query.new_full((len(query), 0), 0.0)
         places = torch.empty(len(query), 0, dtype=torch.int64)
         wanted = k + MARGIN
+        room = torch.empty(len(query) * min(ROW_BLOCK, len(self.store)))
         for start in range(0, len(self.store), ROW_BLOCK):
-            block = self._scores(query, start, dim, squares, allowed)
+            block = self._scores(query, start, dim, squares, allowed, room)
             best, where = _shortlist(block, wanted)
             scores, places = torch.cat([scores, best], 1), torch.cat([places, where + start], 1)
             if scores.shape[1] > wanted:
                 scores, order = scores.topk(wanted, dim=1)
                 places = places.gather(1, order)
-        result = self._settled(query, scores, places, k, dim, squares)
+        result = self._settled_by_parts(query, scores, places, k, dim, squares)
         for row in self._doubtful(query, scores, k, dim, squares).nonzero().flatten().tolist():
             single = self._without_shortlist(query[row : row + 1], float(scores[row, k - 1]), k, dim, squares, allowed)
             for whole, part in zip(result, single, strict=True):
@@ -97,17 +90,20 @@ class ExactIndex(Index):
         return result
 
     def _scores(
-        self, query: Tensor, start: int, dim: int, squares: Tensor | None, allowed: Tensor | None
+        self, query: Tensor, start: int, dim: int, squares: Tensor | None, allowed: Tensor | None, room: Tensor
     ) -> Float[Tensor, "queries rows"]:
-        chosen = slice(start, start + ROW_BLOCK)
-        block = query @ self.store.rows(chosen, dim).T
+        """float32 scores of one block of rows, written into `room`, a few rows' products at a time: those stay in cache."""
+        end = min(start + ROW_BLOCK, len(self.store))
+        block = room[: len(query) * (end - start)].view(len(query), end - start)
+        for first in range(start, end, PRODUCT_ROWS):
+            last = min(first + PRODUCT_ROWS, end)
+            torch.mm(query, self.store.rows(slice(first, last), dim).T, out=block[:, first - start : last - start])
         if self.space.metric == "l2":
             assert squares is not None
-            offset = (query * query).sum(1, keepdim=True) + squares[chosen].float()
-            block = block.mul_(2).sub_(offset)
+            block.mul_(2).sub_((query * query).sum(1, keepdim=True)).sub_(squares[start:end].float())
         elif squares is not None:
-            block = block.mul_(squares[chosen].rsqrt().float())
-        return block if allowed is None else block.masked_fill_(~allowed[chosen], float("-inf"))
+            block.mul_(squares[start:end].rsqrt().float())
+        return block if allowed is None else block.masked_fill_(~allowed[start:end], float("-inf"))
 
     def _exact_scores(self, query: Tensor, places: Tensor, dim: int, squares: Tensor | None) -> Tensor:
         """float64 scores of `places` [queries, some], each a function of its own pair of vectors only."""
@@ -117,6 +113,14 @@ class ExactIndex(Index):
             return -(rows - left).square().sum(-1)
         products = (rows * left).sum(-1)
         return products if squares is None else products * squares[places].rsqrt()
+
+    def _settled_by_parts(
+        self, query: Tensor, scores: Tensor, places: Tensor, k: int, dim: int, squares: Tensor | None
+    ) -> SearchResult:
+        step = max(1, RESCORE_NUMBERS // max(1, places.shape[1] * dim))
+        parts = zip(query.split(step), scores.split(step), places.split(step), strict=True)
+        settled = [self._settled(*part, k, dim, squares) for part in parts]
+        return SearchResult(*(torch.cat(column) for column in zip(*settled, strict=True)))
 
     def _settled(
         self, query: Tensor, scores: Tensor, places: Tensor, k: int, dim: int, squares: Tensor | None
@@ -152,8 +156,9 @@ class ExactIndex(Index):
         limit = kth - float(self._slack(query, dim, squares)[0])
         scores = torch.empty(1, 0, dtype=torch.float64)
         places = torch.empty(1, 0, dtype=torch.int64)
+        room = torch.empty(min(ROW_BLOCK, len(self.store)))
         for start in range(0, len(self.store), ROW_BLOCK):
-            block = self._scores(query, start, dim, squares, allowed)[0]
+            block = self._scores(query, start, dim, squares, allowed, room)[0]
             where = ((block >= limit) & (block > float("-inf"))).nonzero().flatten() + start
             exact = self._exact_scores(query, where[None], dim, squares)
             scores, places = torch.cat([scores, exact], 1), torch.cat([places, where[None]], 1)

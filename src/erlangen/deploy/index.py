@@ -165,9 +165,7 @@ class Index(ABC):
 
     def recall_against(self, exact: "Index", q: Any, k: int = 10) -> float:
         """The mean share of the exact engine's k nearest that this index finds."""
-        truth, found = exact.search(q, k), self.search(q, k)
-        hit = (truth.ids[..., :, None] == found.ids[..., None, :]).any(-1) & truth.mask
-        return float(hit.sum() / truth.mask.sum()) if bool(truth.mask.any()) else 1.0
+        return recall(exact.search(q, k), self.search(q, k))
 
     def stats(self) -> dict[str, Any]:
         """Counts and sizes, for a table."""
@@ -248,6 +246,12 @@ def index_from(store: VectorStore, manifest: Mapping[str, Any], origin: str) -> 
     except Exception as error:
         words = " ".join(str(error).split())[:200]
         raise ValueError(f"{origin}: not a readable index ({type(error).__name__}: {words})") from None
+
+
+def recall(truth: SearchResult, found: SearchResult) -> float:
+    """The mean share of the true neighbours that were found; 1 where there is nothing to find."""
+    hit = (truth.ids[..., :, None] == found.ids[..., None, :]).any(-1) & truth.mask
+    return float(hit.sum() / truth.mask.sum()) if bool(truth.mask.any()) else 1.0
 
 
 def padded(result: SearchResult, k: int) -> SearchResult:
