@@ -60,11 +60,29 @@ def frozen_elsewhere(objective: Any) -> None:
             parameter.add_(0.3 * torch.sin(torch.arange(parameter.numel()).view_as(parameter).to(parameter.dtype)))
 
 
+def frozen_teacher(seed: int) -> FlatLinear:
+    """A teacher with the same weights in every process."""
+    teacher = FlatLinear()
+    torch.nn.init.normal_(teacher.linear.weight, generator=torch.Generator().manual_seed(seed))
+    torch.nn.init.zeros_(teacher.linear.bias)
+    return teacher
+
+
+def turned_batch() -> PairBatch:
+    from erlangen.groups import SO
+
+    generator = torch.Generator().manual_seed(4)
+    x, x2 = (torch.randn(10, 1, 4, 4, dtype=torch.float64, generator=generator) for _ in range(2))
+    return PairBatch(x, x2, g=SO(2).sample((10,), generator=generator))
+
+
 CASES: dict[str, DistributedCase] = {
+    "sie": DistributedCase({"split": 2, "layers": 0}, batch=turned_batch),
     "equiangular": DistributedCase({}),
     "stationary": DistributedCase({"old": "start"}, frozen_elsewhere),
     "matryoshka": DistributedCase({"dims": [2, DIM], "tied": True, "weights": [0.5, 1.0]}),
     "cross_entropy": DistributedCase({}),
+    "multi_teacher_distillation": DistributedCase({"teachers": [frozen_teacher(1), frozen_teacher(2)]}),
     "nt_xent": DistributedCase({"project": False}),
     "obow": DistributedCase({"num_words": 16, "border": 0, "layers": ["conv"]}, encoder=SmallMaps),
     "rotnet": DistributedCase({"group": "C4"}),

@@ -6,6 +6,10 @@
 from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
+    "MultiTeacherDistillation": "erlangen.objectives.distillation:MultiTeacherDistillation",
+    "GroupCode": "erlangen.objectives.group_codes:GroupCode",
+    "SIE": "erlangen.objectives.sie:SIE",
+    "SIELoss": "erlangen.objectives.sie:SIE",
     "AutoStrength": "erlangen.objectives.auto_strength:AutoStrength",
     "EquivarianceRegularizer": "erlangen.objectives.equivariance_regularizer:EquivarianceRegularizer",
     "CrossEntropy": "erlangen.objectives.supervised:CrossEntropy",

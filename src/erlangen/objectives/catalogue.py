@@ -6,6 +6,8 @@ from typing import Any
 from erlangen._registry import objectives
 
 SHIPPED = (
+    "distillation",
+    "sie",
     "supervised",
     "vicreg",
     "matryoshka",

@@ -25,6 +25,7 @@ SHIPPED = (
     "manifold_flows",
     "pose_induction",
     "pac_invariance",
+    "rich_representations",
 )
 for _name in SHIPPED:
     importlib.import_module(f"erlangen.recipes.{_name}")
