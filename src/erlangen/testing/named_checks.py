@@ -84,10 +84,10 @@ def check_infinitesimal(case: Case, symmetry: Symmetry) -> None:
     By forward-mode differentiation; by central differences where the model or the action does not support it. The
     discrete generators cover the other components of the group.
     """
-    group = symmetry.group
-    if symmetry.is_user_written or not getattr(group, "dim", 0) or not hasattr(group, "exp"):
+    if symmetry.is_user_written or not getattr(symmetry.group, "dim", 0) or not hasattr(symmetry.group, "exp"):
         return
     session, _ = _open(case, symmetry)
+    group = session.symmetry.group  # with the sizes that the inputs tell
     size = max(float(leaves.stacked(session.outputs[session.main_name]).norm()), 1e-12)
     for direction in torch.eye(group.dim, dtype=torch.float64):
         derivative, limit = lie_derivative(session, direction)
