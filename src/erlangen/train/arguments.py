@@ -48,8 +48,8 @@ def hold_out(train: Any, fraction: float, seed: int) -> tuple[Any, Any | None]:
 
 
 def default_views(views: Any, symmetry: Any, pair: bool, dataset: Any) -> Any:
-    """The given views, or for pair objectives those of the named symmetry."""
-    if views is not None or not pair:
+    """The given views, or for pair objectives those of the named symmetry; None where the data make pairs themselves."""
+    if views is not None or not pair or hasattr(dataset, "pairs"):
         return views
     from erlangen.data import Views
 

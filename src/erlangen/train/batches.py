@@ -14,13 +14,18 @@ from erlangen.train.sampler import StepSampler
 
 @dataclass(frozen=True)
 class BatchMaker:
-    """Vectorised indexing plus views: `(x, generator) -> (x1, x2, g)` with g the transformation from x1 to x2."""
+    """Vectorised indexing plus views: `(x, generator) -> (x1, x2, g)` with g the transformation from x1 to x2.
+
+    Without views a data set that has `pairs(indices, generator)` makes the pairs itself.
+    """
 
     data: Any
     views: Callable[..., Any] | None
     pair: bool
 
     def __call__(self, indices: Tensor, generator: torch.Generator) -> PairBatch:
+        if self.views is None and self.pair:
+            return self.data.pairs(indices, generator)
         x, label = self.data.tensors(indices)
         if self.views is None:
             return PairBatch(x=x, label=label, index=indices)
