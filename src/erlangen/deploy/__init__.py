@@ -16,6 +16,7 @@ _PUBLIC = {
     "FaissIndex": "erlangen.deploy.faiss_engine:FaissIndex",
     "FunnelSearch": "erlangen.deploy.funnel:FunnelSearch",
     "truncate": "erlangen.deploy.funnel:truncate",
+    "VersionedGallery": "erlangen.deploy.gallery:VersionedGallery",
     "SearchResult": "erlangen.deploy.index:SearchResult",
     "SpaceInfo": "erlangen.deploy.space:SpaceInfo",
 }

@@ -55,7 +55,7 @@ def save_stores(path: str | Path, stores: Mapping[str, VectorStore], manifest: M
                 if file not in named:
                     (directory / file).unlink(missing_ok=True)
             raise
-        for stale in [*directory.glob("vectors-*.safetensors"), *directory.glob(".vectors-*.tmp")]:
+        for stale in [*directory.glob("vectors-*.safetensors"), *directory.glob(".*.tmp")]:
             if stale.name not in files.values():
                 stale.unlink(missing_ok=True)
     return directory
