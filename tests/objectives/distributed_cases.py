@@ -77,6 +77,7 @@ def turned_batch() -> PairBatch:
 
 
 CASES: dict[str, DistributedCase] = {
+    "guidance": DistributedCase({"guide": frozen_teacher(3), "layer_map": [("linear", "linear")]}),
     "sie": DistributedCase({"split": 2, "layers": 0}, batch=turned_batch),
     "equiangular": DistributedCase({}),
     "stationary": DistributedCase({"old": "start"}, frozen_elsewhere),
@@ -86,6 +87,7 @@ CASES: dict[str, DistributedCase] = {
     "nt_xent": DistributedCase({"project": False}),
     "obow": DistributedCase({"num_words": 16, "border": 0, "layers": ["conv"]}, encoder=SmallMaps),
     "rotnet": DistributedCase({"group": "C4"}),
+    "triplet": DistributedCase({"mining": "hard", "top_k": 3}),
     "vicreg": DistributedCase({"layers": 2, "width": 12}, plain_expander),
 }
 

@@ -6,6 +6,8 @@
 from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
+    "Guidance": "erlangen.objectives.guidance:Guidance",
+    "GuidanceLoss": "erlangen.objectives.guidance:Guidance",
     "MultiTeacherDistillation": "erlangen.objectives.distillation:MultiTeacherDistillation",
     "GroupCode": "erlangen.objectives.group_codes:GroupCode",
     "SIE": "erlangen.objectives.sie:SIE",
@@ -27,6 +29,7 @@ _PUBLIC = {
     "BoWTargets": "erlangen.objectives.bow_targets:BoWTargets",
     "Objective": "erlangen.objectives.objective:Objective",
     "RotationPrediction": "erlangen.objectives.group_prediction:GroupPrediction",
+    "TripletSiameseLoss": "erlangen.objectives.triplet:TripletSiameseLoss",
     "VICReg": "erlangen.objectives.vicreg:VICReg",
     "VICRegLoss": "erlangen.objectives.vicreg:VICReg",
     "build": "erlangen.objectives.catalogue:build",

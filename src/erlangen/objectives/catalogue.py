@@ -6,6 +6,7 @@ from typing import Any
 from erlangen._registry import objectives
 
 SHIPPED = (
+    "guidance",
     "distillation",
     "sie",
     "supervised",
@@ -16,6 +17,7 @@ SHIPPED = (
     "group_prediction",
     "ntxent",
     "obow",
+    "triplet",
 )
 for _name in SHIPPED:
     importlib.import_module(f"erlangen.objectives.{_name}")

@@ -3,13 +3,22 @@
 import importlib
 
 SHIPPED = (
+    "sie",
+    "mip",
     "frame_averaging",
     "tinvnn",
     "graph_separation",
     "n_body_frames",
     "rotnet",
     "vicreg",
+    "simsiam_variance",
+    "matryoshka",
+    "relative_representations",
+    "lambda_orthogonality",
+    "stationary",
+    "equiangular",
     "obow",
+    "transitive",
     "highest_weight_faces",
     "discover",
     "soft_equivariance",
@@ -26,6 +35,7 @@ SHIPPED = (
     "pose_induction",
     "pac_invariance",
     "rich_representations",
+    "guidance",
 )
 for _name in SHIPPED:
     importlib.import_module(f"erlangen.recipes.{_name}")
