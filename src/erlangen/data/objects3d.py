@@ -92,13 +92,17 @@ class RotatedObjects(ArrayDataset):
         one, two = self.rotation[first], self.rotation[second]
         return two @ one.mT if self.convention == "camera" else one.mT @ two
 
-    def pairs(self, indices: Any, generator: torch.Generator) -> PairBatch:
-        """Samples, for each another view of its object, and the rotation between; an only view is paired with itself."""
-        first = as_tensor(indices, "indices").to(torch.int64)
+    def partners(self, first: Tensor, generator: torch.Generator) -> Tensor:
+        """For each of these samples the position of another view of its object, drawn; an only view is its own."""
         count = self._count[first]
         step = 1 + (torch.rand(len(first), generator=generator) * (count - 1)).long().clamp(max=count - 2)
         turn = (self._place[first] - self._first[first] + step.clamp(min=0)) % count
-        second = self._order[self._first[first] + turn]
+        return self._order[self._first[first] + turn]
+
+    def pairs(self, indices: Any, generator: torch.Generator) -> PairBatch:
+        """Samples, for each another view of its object, and the rotation between; an only view is paired with itself."""
+        first = as_tensor(indices, "indices").to(torch.int64)
+        second = self.partners(first, generator)
         (x, label), (x2, _) = self.tensors(first), self.tensors(second)
         return PairBatch(x=x, x2=x2, g=self.between(first, second), label=label, index=first)
 
