@@ -1,0 +1,88 @@
+"""Matryoshka's tied head in one cumulative pass, against cutting the matrix for every length, forward and backward.
+
+    python benchmarks/matryoshka.py [--repeats N] [--threads N] [--output FILE]
+
+The reference computes `z[:, :m] @ W[:, :m].T + b` and its cross-entropy length by length, as the published MRL-E layer
+does. "bare products" is what one full head needs: three matrix products. sentence-transformers' MatryoshkaLoss wraps a
+loss on pairs of sentences, not a classifier, and is not timed here.
+"""
+
+import argparse
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn.functional import cross_entropy, linear
+
+from erlangen.nn import MatryoshkaHead
+from harness import interleave, write_json
+
+DIMS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)
+SHAPES = ((256, 1000), (256, 200), (64, 1000))
+
+
+def by_length(z: Tensor, label: Tensor, head: MatryoshkaHead) -> Tensor:
+    layer = head.heads[0]
+    losses = [cross_entropy(linear(z[:, :m], layer.weight[:, :m], layer.bias), label) for m in head.dims]
+    return torch.stack(losses).sum()
+
+
+def in_one_pass(z: Tensor, label: Tensor, head: MatryoshkaHead) -> Tensor:
+    logits = head(z).transpose(0, 1)
+    return torch.stack([cross_entropy(one, label) for one in logits]).sum()
+
+
+def step(loss: Callable[..., Tensor], z: Tensor, label: Tensor, head: MatryoshkaHead) -> None:
+    z.grad = None
+    head.zero_grad()
+    loss(z, label, head).backward()
+
+
+def bare(z: Tensor, head: MatryoshkaHead) -> None:
+    with torch.no_grad():
+        weight = head.heads[0].weight
+        logits = z @ weight.T
+        logits @ weight
+        logits.T @ z
+
+
+def measure(n: int, classes: int, repeats: int) -> dict[str, object]:
+    generator = torch.Generator().manual_seed(0)
+    z = torch.randn(n, DIMS[-1], generator=generator).requires_grad_()
+    label = torch.randint(classes, (n,), generator=generator)
+    head = MatryoshkaHead(DIMS, classes, tied=True)
+    timing = interleave(
+        {
+            "by length": partial(step, by_length, z, label, head),
+            "erlangen": partial(step, in_one_pass, z, label, head),
+            "bare products": partial(bare, z, head),
+        },
+        repeats=repeats,
+    )
+    over = timing.medians["erlangen"] / timing.medians["bare products"]
+    return {"n": n, "d": DIMS[-1], "classes": classes, "lengths": len(DIMS), "over_bare": over, **timing.to_dict()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", help="a JSON file for the rows")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    rows = []
+    for n, classes in SHAPES:
+        rows.append(measure(n, classes, arguments.repeats))
+        print(
+            n,
+            classes,
+            {k: round(v, 3) for k, v in rows[-1]["ratios"].items()},
+            round(rows[-1]["over_bare"], 2),
+            flush=True,
+        )
+    write_json(arguments.output, rows)
+
+
+if __name__ == "__main__":
+    main()
