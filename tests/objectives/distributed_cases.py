@@ -77,6 +77,9 @@ def turned_batch() -> PairBatch:
 
 
 CASES: dict[str, DistributedCase] = {
+    "bias_contrast": DistributedCase({"project": False}),
+    "generalized_cross_entropy": DistributedCase({}),
+    "deep_hash": DistributedCase({"bits": 6}),
     "guidance": DistributedCase({"guide": frozen_teacher(3), "layer_map": [("linear", "linear")]}),
     "sie": DistributedCase({"split": 2, "layers": 0}, batch=turned_batch),
     "equiangular": DistributedCase({}),

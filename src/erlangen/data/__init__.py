@@ -3,6 +3,7 @@
 from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
+    "biased_digits": "erlangen.data.biased_digits:biased_digits",
     "Mesh": "erlangen.data.mesh:Mesh",
     "RotatedObjects": "erlangen.data.objects3d:RotatedObjects",
     "load_mesh": "erlangen.data.mesh:load_mesh",
@@ -10,6 +11,8 @@ _PUBLIC = {
     "charged_particles": "erlangen.data.n_body:charged_particles",
     "ArrayDataset": "erlangen.data.array_dataset:ArrayDataset",
     "Crops": "erlangen.data.crops:Crops",
+    "pairs": "erlangen.data.pairs",
+    "PairGraph": "erlangen.data.pairs.pair_graph:PairGraph",
     "PairBatch": "erlangen.data.batch:PairBatch",
     "Views": "erlangen.data.views:Views",
     "graphs": "erlangen.data.graphs",

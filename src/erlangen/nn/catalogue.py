@@ -10,6 +10,7 @@ SHIPPED = (
     "erlangen.nn.points.tinv",
     "erlangen.nn.soft_equivariant",
     "erlangen.nn.images.plain_cnn",
+    "erlangen.nn.images.nin",
     "erlangen.nn.images.group_cnn",
     "erlangen.nn.images.group_conv",
     "erlangen.nn.images.regular",

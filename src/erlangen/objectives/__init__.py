@@ -6,6 +6,10 @@
 from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
+    "BiasContrast": "erlangen.objectives.bias_contrast:BiasContrast",
+    "GeneralizedCrossEntropy": "erlangen.objectives.generalized_cross_entropy:GeneralizedCrossEntropy",
+    "DeepHash": "erlangen.objectives.deep_hash:DeepHash",
+    "DeepHashLoss": "erlangen.objectives.deep_hash:DeepHash",
     "Guidance": "erlangen.objectives.guidance:Guidance",
     "GuidanceLoss": "erlangen.objectives.guidance:Guidance",
     "MultiTeacherDistillation": "erlangen.objectives.distillation:MultiTeacherDistillation",

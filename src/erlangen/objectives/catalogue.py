@@ -6,6 +6,9 @@ from typing import Any
 from erlangen._registry import objectives
 
 SHIPPED = (
+    "bias_contrast",
+    "generalized_cross_entropy",
+    "deep_hash",
     "guidance",
     "distillation",
     "sie",

@@ -36,6 +36,8 @@ SHIPPED = (
     "pac_invariance",
     "rich_representations",
     "guidance",
+    "deep_hashing",
+    "debiasing",
 )
 for _name in SHIPPED:
     importlib.import_module(f"erlangen.recipes.{_name}")

@@ -14,7 +14,7 @@ from erlangen.recipes.claim import Claim
 from erlangen.recipes.image_probe import features, images, plain_encoder, probe_accuracy, seeded, untrained
 from erlangen.recipes.recipe import Budget, recipe
 
-EPOCHS: dict[str, int] = {"smoke": 1, "laptop": 10, "full": 60}
+EPOCHS: dict[str, int] = {"smoke": 1, "laptop": 8, "full": 60}
 AREA = (0.35, 1.0)
 LOOK = {"area": AREA, "blur": 0.0, "brightness": 0.3, "contrast": 0.3, "saturation": 0.3}
 
@@ -72,7 +72,7 @@ class Strangers:
 )
 def measure(budget: Budget, seed: int) -> dict[str, float]:
     """Each way of making words, and contrast, from the same initial encoder and for as many epochs."""
-    pictures = images(budget, laptop=2_500)
+    pictures = images(budget, laptop=2_000)
     small = budget == "smoke"
     layers = ["model.stages.0" if small else "model.stages.1"]
     words: dict[str, Any] = {"num_words": 256, "layers": layers}

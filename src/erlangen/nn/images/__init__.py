@@ -4,6 +4,7 @@ from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
     "PlainCNN": "erlangen.nn.images.plain_cnn:PlainCNN",
+    "NIN": "erlangen.nn.images.nin:NIN",
     "GroupCNN": "erlangen.nn.images.group_cnn:GroupCNN",
     "GroupConv2d": "erlangen.nn.images.group_conv:GroupConv2d",
     "LazyGroupConv2d": "erlangen.nn.images.group_conv:LazyGroupConv2d",

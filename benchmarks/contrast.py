@@ -1,0 +1,106 @@
+"""NT-Xent, forward and backward: ours beside lightly, pytorch-metric-learning, a masked matrix and the bare products.
+
+    python benchmarks/contrast.py [--full] [--repeats 5] [--threads 1] [--output contrast.json]
+
+Peers that are not installed are left out. `masked` is cross-entropy over the whole matrix of logits with its diagonal at
+minus infinity. The floor is what no implementation can avoid: the matrix of all products and its product with the batch.
+All run interleaved in one process on the same inputs; the ratios are of medians of processor seconds.
+"""
+
+import argparse
+import functools
+import importlib.util
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from erlangen.objectives.contrastive import nt_xent
+from harness import interleave, write_json
+
+SHAPES = [(128, 128), (256, 128), (512, 128)]
+FULL = [*SHAPES, (1024, 128), (2048, 256)]
+TEMPERATURE = 0.5
+
+
+def masked(z1: Tensor, z2: Tensor) -> Tensor:
+    """Cross-entropy towards the partner."""
+    n = len(z1)
+    u = torch.nn.functional.normalize(torch.cat([z1, z2]), dim=1)
+    logits = (u @ u.mT / TEMPERATURE).masked_fill(torch.eye(2 * n, dtype=torch.bool), -torch.inf)
+    return torch.nn.functional.cross_entropy(logits, torch.arange(2 * n).roll(n))
+
+
+def metric_learning() -> Callable[[Tensor, Tensor], Tensor] | None:
+    """pytorch-metric-learning's `NTXentLoss` in its self-supervised wrapper."""
+    if importlib.util.find_spec("pytorch_metric_learning") is None:
+        return None
+    from pytorch_metric_learning.losses import NTXentLoss, SelfSupervisedLoss
+
+    return SelfSupervisedLoss(NTXentLoss(temperature=TEMPERATURE))
+
+
+@functools.cache
+def lightly() -> Callable[[Tensor, Tensor], Tensor] | None:
+    """lightly's `NTXentLoss`, where the package can be imported (it wants torchvision)."""
+    if importlib.util.find_spec("lightly") is None:
+        return None
+    try:
+        from lightly.loss import NTXentLoss
+    except ImportError:
+        return None
+    return NTXentLoss(temperature=TEMPERATURE)
+
+
+def with_gradient(loss: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], None]:
+    def step(z1: Tensor, z2: Tensor) -> None:
+        z1.grad = z2.grad = None
+        loss(z1, z2).backward()
+
+    return step
+
+
+def floor(z1: Tensor, z2: Tensor) -> None:
+    """The matrix products alone."""
+    with torch.no_grad():
+        u = torch.cat([z1, z2])
+        (u @ u.mT) @ u
+
+
+def measure(n: int, d: int, repeats: int) -> dict[str, object]:
+    """One row; the values of all are compared first."""
+    generator = torch.Generator().manual_seed(0)
+    z1, z2 = (torch.randn(n, d, generator=generator).requires_grad_() for _ in range(2))
+    losses = {"lightly": lightly(), "metric learning": metric_learning(), "masked": masked}
+    losses["erlangen"] = lambda a, b: nt_xent(a, b, temperature=TEMPERATURE).total
+    known = {name: loss for name, loss in losses.items() if loss is not None}
+    values = {name: float(loss(z1, z2).detach()) for name, loss in known.items()}
+    if max(values.values()) - min(values.values()) > 1e-4:
+        raise RuntimeError(f"the losses differ: {values}")
+    cases: dict[str, Callable[[], object]] = {
+        name: partial(with_gradient(loss), z1, z2) for name, loss in known.items()
+    }
+    timing = interleave({**cases, "bare products": partial(floor, z1, z2)}, repeats=repeats, warmup=1, clock=time.process_time)
+    over_floor = timing.medians["erlangen"] / timing.medians["bare products"]
+    return {"n": n, "d": d, "over_bare_products": over_floor, **timing.to_dict()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--full", action="store_true", help="the large shapes too")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--output", help="a JSON file for the rows")
+    arguments = parser.parse_args()
+    torch.set_num_threads(arguments.threads)
+    rows = []
+    for n, d in FULL if arguments.full else SHAPES:
+        rows.append(measure(n, d, arguments.repeats))
+        print(n, d, {name: round(value, 3) for name, value in rows[-1]["ratios"].items()}, flush=True)
+    write_json(arguments.output, rows)
+
+
+if __name__ == "__main__":
+    main()
