@@ -1,6 +1,7 @@
 """What every engine promises, against brute force in float64 and scikit-learn."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,20 @@ from sklearn.neighbors import NearestNeighbors
 from erlangen.deploy import ExactIndex, Index, SpaceInfo
 from erlangen.deploy.exact import ROW_BLOCK
 
-ENGINES = ("exact", "faiss")
+ENGINES = ("exact", "faiss", "usearch")
 METRICS = ("cosine", "ip", "l2")
-engines = pytest.mark.parametrize("engine", ENGINES)
+engines = pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param(
+            name,
+            marks=pytest.mark.skipif(
+                name != "exact" and find_spec(name) is None, reason=f"the extra erlangen[{name}] is not installed"
+            ),
+        )
+        for name in ENGINES
+    ],
+)
 
 
 def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -119,7 +131,7 @@ def test_squared_distance_of_unit_vectors_is_two_minus_two_cosines(seed: int) ->
     torch.testing.assert_close(-far, 2 - 2 * near, rtol=1e-4, atol=1e-5)
 
 
-@engines
+@pytest.mark.parametrize("engine", ("exact", "faiss"))
 @given(seed=st.integers(0, 99))
 def test_a_filter_gives_what_an_index_of_the_allowed_gives(engine: str, seed: int) -> None:
     vectors, query = gaussian(60, 5, seed=seed), gaussian(4, 5, seed=seed + 1)
@@ -226,6 +238,26 @@ def test_faiss_says_what_it_cannot_do_and_how_much_it_finds() -> None:
         graph.search(query, 3, dim=4)
     with pytest.raises(ValueError, match="factory: faiss cannot build 'nonsense'"):
         Index.build(vectors, engine="faiss", factory="nonsense")
+
+
+def test_usearch_says_what_it_cannot_do_and_its_scores_are_the_exact_ones() -> None:
+    pytest.importorskip("usearch")
+    vectors, query = gaussian(2000, 16), gaussian(30, 16, seed=1)
+    exact = Index.build(vectors)
+    graph = Index.build(vectors, engine="usearch", connectivity=8, expansion_search=32, storage="float16")
+    assert 0.7 < graph.recall_against(exact, query, 5) <= 1.0
+    found = Index.build(vectors, engine="usearch").search(query, 5)
+    truth = exact.search(query, 2000)
+    place = truth.ids.argsort(1).gather(1, found.ids)
+    assert torch.equal(truth.scores.gather(1, place), found.scores)
+    with pytest.raises(ValueError, match="dim: the usearch engine"):
+        graph.search(query, 3, dim=4)
+    with pytest.raises(ValueError, match="filter: the usearch engine cannot filter"):
+        graph.search(query, 3, filter=[1])
+    with pytest.raises(ValueError, match="options: usearch takes"):
+        Index.build(vectors, engine="usearch", factory="HNSW16")
+    with pytest.raises(ValueError, match="connectivity: must be a whole number"):
+        Index.build(vectors, engine="usearch", connectivity=0)
 
 
 def test_a_truncated_or_foreign_index_is_one_line_naming_the_file(tmp_path: Path) -> None:

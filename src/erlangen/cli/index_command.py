@@ -1,4 +1,4 @@
-"""`erlangen index build|add|search|stats`: use the representation."""
+"""`erlangen index build|add|search|upgrade|stats`: use the representation, and change the model behind it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from typing import Any, Literal
 
 from erlangen._registry import unknown_name
 from erlangen.cli.arguments import call, parser_for
-from erlangen.cli.output import print_json, print_line, print_table
+from erlangen.cli.output import note, print_json, print_line, print_table
 
 
 def build(
     vectors: str,
     *,
     out: str,
-    engine: Literal["exact", "faiss"] = "exact",
+    engine: Literal["exact", "faiss", "usearch", "binary"] = "exact",
+    metric: Literal["cosine", "ip", "l2"] | None = None,
+    storage: Literal["float32", "float16", "int8"] = "float32",
     json: bool = False,
     quiet: bool = False,
     seed: int = 0,
@@ -23,36 +25,50 @@ def build(
     """Build an index of vectors that `erlangen embed` wrote.
 
     Args:
-        vectors: What `erlangen embed` wrote.
+        vectors: What `erlangen embed` wrote, or a file of vectors (.npz, .csv).
         out: The index's folder.
-        engine: `exact`, or `faiss` where that extra is installed.
+        engine: `exact`; `faiss` or `usearch` where that extra is installed; `binary` keeps the signs alone.
+        metric: How vectors are compared; what their space says by default.
+        storage: How numbers are kept.
         json: Print facts about the index as JSON.
         quiet: Print nothing.
-        seed: Accepted everywhere; an exact index draws nothing.
+        seed: Accepted everywhere; building draws nothing.
     """
     from erlangen import deploy
 
     stored, space = read_vectors(vectors, "vectors")
-    index = deploy.Index.build(stored, space=space, engine=engine)
-    index.save(out)
+    if engine == "binary":
+        if metric is not None or storage != "float32":
+            raise ValueError("metric, storage: a binary index compares signs, one bit each; leave both out")
+        deploy.BinaryIndex.build(stored > 0, space=space).save(out)
+    else:
+        deploy.Index.build(stored, space=space, engine=engine, metric=metric, storage=storage).save(out)
     return _describe(out, json, quiet)
 
 
-def add(index: str, vectors: str, *, json: bool = False, quiet: bool = False, seed: int = 0) -> int:
-    """Add vectors to an index; they must come from the same space.
+def add(
+    index: str, vectors: str, *, replace: bool = False, json: bool = False, quiet: bool = False, seed: int = 0
+) -> int:
+    """Add vectors to an index; a gallery of several spaces takes those of any model.
 
     Args:
-        index: The index's folder.
+        index: The folder of an index or gallery.
         vectors: What `erlangen embed` wrote.
+        replace: The vectors are numbered from 0 and take the place of those with the same numbers (galleries).
         json: Print facts about the index as JSON.
         quiet: Print nothing.
         seed: Accepted everywhere; adding draws nothing.
     """
     from erlangen import deploy
 
-    opened = deploy.Index.open(index, mmap=False)
+    opened = open_any(index, mmap=False)
     stored, space = read_vectors(vectors, "vectors")
-    opened.add(stored, space=space)
+    if isinstance(opened, deploy.VersionedGallery):
+        opened.add(stored, range(len(stored)) if replace else None, space=_named(space, "vectors"), replace=replace)
+    elif replace:
+        raise ValueError("--replace: an index holds one space; build it anew, or upgrade it to a gallery first")
+    else:
+        opened.add(stored > 0 if opened.engine == "binary" else stored, space=space)
     opened.save(index)
     return _describe(index, json, quiet)
 
@@ -63,7 +79,7 @@ def search(
     """The nearest neighbours of query vectors.
 
     Args:
-        index: The index's folder.
+        index: The folder of an index or gallery.
         queries: What `erlangen embed` wrote for the queries.
         k: Neighbours for each query.
         limit: Show this many queries in the table (JSON holds all).
@@ -73,9 +89,12 @@ def search(
     """
     from erlangen import deploy
 
-    opened = deploy.Index.open(index, mmap=True)
+    opened = open_any(index, mmap=True)
     asked, space = read_vectors(queries, "queries")
-    found = opened.search(asked, k, space=space)
+    if isinstance(opened, deploy.VersionedGallery):
+        found = opened.search(asked, k, space=_named(space, "queries"))
+    else:
+        found = opened.search(asked > 0 if opened.engine == "binary" else asked, k, space=space)
     ids, scores = found.ids.tolist(), found.scores.tolist()
     if json:
         print_json([{"query": q, "ids": ids[q], "scores": scores[q]} for q in range(len(ids))])
@@ -91,16 +110,107 @@ def search(
     return 0
 
 
+def upgrade(
+    index: str,
+    run: str,
+    sample: str,
+    *,
+    old_run: str,
+    out: str,
+    link: Literal["auto", "identity", "orthogonal"] = "auto",
+    tolerance: float = 0.02,
+    json: bool = False,
+    quiet: bool = False,
+    seed: int = 0,
+) -> int:
+    """Put a new encoder before an old index and keep its vectors, if accuracy allows it; exit code 1 if not.
+
+    Args:
+        index: The folder of the old index or gallery.
+        run: The new encoder's run.
+        sample: A labelled data set, on which both encoders are measured.
+        old_run: The run whose encoder made the vectors of the index.
+        out: The folder of the gallery that answers the new encoder's queries.
+        link: How new queries reach old vectors: as they are, or turned by an orthogonal map fitted on half the sample.
+        tolerance: Accuracy that may be lost.
+        json: Print the measurement as JSON.
+        quiet: No progress on standard error.
+        seed: Which half of the sample is the gallery.
+    """
+    import torch
+
+    from erlangen import deploy, train
+
+    opened = open_any(index, mmap=True)
+    if not isinstance(opened, deploy.VersionedGallery) and opened.engine == "binary":
+        raise ValueError("index: holds codes; vectors are needed to reach them through a link")
+    before, after = train.load(old_run), train.load(run)
+    spaces = opened.spaces if isinstance(opened, deploy.VersionedGallery) else [opened.space]
+    if before.space["model_id"] not in [space.model_id for space in spaces]:
+        raise ValueError(
+            f"--old_run: {old_run} is model {before.space['model_id']!r}; the index holds vectors of "
+            + ", ".join(repr(space.model_id) for space in spaces)
+        )
+    if Path(out).resolve() == Path(index).resolve():
+        raise ValueError(
+            "--out: is the old index; name another folder, so that the old one stays until you trust the new"
+        )
+    note("embedding the sample with both encoders", quiet)
+    old, labels = _embedded(before, sample)
+    new, _ = _embedded(after, sample)
+    if labels is None:
+        raise ValueError(f"sample: {sample!r} has no labels to measure accuracy by")
+    report = deploy.measure_upgrade(
+        old, new, labels, link=link, tolerance=tolerance, generator=torch.Generator().manual_seed(seed)
+    )
+    old_space, new_space = (deploy.SpaceInfo.of(fitted.space) for fitted in (before, after))
+    if report.compatible:
+        deploy.upgrade(opened, report, old=old_space, new=new_space).save(out)
+    facts = {**report.to_dict(), "out": out if report.compatible else None}
+    if json:
+        print_json(facts)
+        return 0 if report.compatible else 1
+    rows = [
+        ["old queries, old vectors", f"{report.old:.3f}"],
+        [f"new queries, old vectors ({report.link})", f"{report.crossed:.3f}"],
+        ["new queries, new vectors", f"{report.new:.3f}"],
+        ["accuracy moves by", "{:+.3f} [{:+.3f}, {:+.3f}]".format(*report.moved)],
+    ]
+    print_table(f"{report.queries} queries", ["", "accuracy"], rows)
+    if report.compatible:
+        print_line(f"{out} answers queries of {run}; its {len(opened)} old vectors are kept as they are")
+        return 0
+    print_line(
+        f"refused: a loss beyond the tolerance of {tolerance}. Embed the gallery anew (erlangen embed {run} DATA; "
+        f"erlangen index build), train the new encoder to be compatible, or raise --tolerance"
+    )
+    return 1
+
+
 def stats(index: str, *, json: bool = False, quiet: bool = False, seed: int = 0) -> int:
     """Facts about an index.
 
     Args:
-        index: The index's folder.
+        index: The folder of an index or gallery.
         json: Print JSON instead of a table.
         quiet: Print nothing.
         seed: Accepted everywhere; this draws nothing.
     """
     return _describe(index, json, quiet)
+
+
+def open_any(path: str, *, mmap: bool) -> Any:
+    """The `Index` or `VersionedGallery` in a folder."""
+    from erlangen import deploy
+    from erlangen.deploy.gallery import FORMAT
+    from erlangen.train.files import read_json
+
+    if not Path(path).is_dir():
+        raise ValueError(f"index: there is no folder {path!r}; erlangen index build makes one")
+    if not (Path(path) / "manifest.json").exists():
+        raise ValueError(f"index: {path!r} is not an index (it has no manifest.json)")
+    gallery = read_json(Path(path) / "manifest.json").get("format") == FORMAT
+    return (deploy.VersionedGallery if gallery else deploy.Index).open(path, mmap=mmap)
 
 
 def read_vectors(path: str, argument: str) -> tuple[Any, Any]:
@@ -117,18 +227,46 @@ def read_vectors(path: str, argument: str) -> tuple[Any, Any]:
     return loaded.x.float(), None
 
 
-def _describe(path: str, json: bool, quiet: bool) -> int:
-    from erlangen import deploy
+def _named(space: Any, argument: str) -> Any:
+    if space is None:
+        raise ValueError(f"{argument}: a file of vectors does not say which model made them; a gallery needs to know")
+    return space
 
-    facts = deploy.Index.open(path, mmap=True).stats()
+
+def _embedded(fitted: Any, sample: str) -> tuple[Any, Any]:
+    """Vectors and labels of a data set, prepared as the run was fitted."""
+    from erlangen import data, deploy
+
+    origin = fitted.config.get("data", {}).get("origin") or {}
+    dataset = data.load(sample, image_size=origin.get("image_size"), pad=origin.get("pad", 0))
+    fitted_on = tuple(fitted.config.get("data", {}).get("sample_shape") or dataset.sample_shape)
+    if len(fitted_on) != len(dataset.sample_shape) or fitted_on[0] != dataset.sample_shape[0]:
+        raise ValueError(f"sample: of shape {dataset.sample_shape}; {fitted.path} was fitted on samples of {fitted_on}")
+    return deploy.embed(fitted.encoder, dataset), dataset.label
+
+
+def _describe(path: str, json: bool, quiet: bool) -> int:
+    facts = open_any(path, mmap=True).stats()
     if json:
         print_json(facts)
     elif not quiet:
-        print_table(path, ["", ""], [[k, v] for k, v in facts.items()])
+        rows = [[key, value] for key, value in facts.items() if not isinstance(value, list)]
+        for number, space in enumerate(facts.get("spaces", [])):
+            rows.append(
+                [f"space {number}", f"{space['count']} x {space['dim']}, {space['metric']}, {space['model_id']}"]
+            )
+        rows += [["link", link] for link in facts.get("links", [])]
+        print_table(path, ["", ""], rows)
     return 0
 
 
-ACTIONS: dict[str, Callable[..., int]] = {"build": build, "add": add, "search": search, "stats": stats}
+ACTIONS: dict[str, Callable[..., int]] = {
+    "build": build,
+    "add": add,
+    "search": search,
+    "upgrade": upgrade,
+    "stats": stats,
+}
 
 
 def run(argv: list[str]) -> int:

@@ -17,6 +17,10 @@ _PUBLIC = {
     "FunnelSearch": "erlangen.deploy.funnel:FunnelSearch",
     "truncate": "erlangen.deploy.funnel:truncate",
     "VersionedGallery": "erlangen.deploy.gallery:VersionedGallery",
+    "UsearchIndex": "erlangen.deploy.usearch_engine:UsearchIndex",
+    "UpgradeReport": "erlangen.deploy.model_upgrade:UpgradeReport",
+    "measure_upgrade": "erlangen.deploy.model_upgrade:measure_upgrade",
+    "upgrade": "erlangen.deploy.model_upgrade:upgrade",
     "SearchResult": "erlangen.deploy.index:SearchResult",
     "SpaceInfo": "erlangen.deploy.space:SpaceInfo",
 }

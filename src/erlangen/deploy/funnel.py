@@ -54,7 +54,7 @@ class FunnelSearch:
     """
 
     def __init__(self, index: ExactIndex, dims: Sequence[int], shortlist: int | Sequence[int] = 200) -> None:
-        if not isinstance(index, ExactIndex):
+        if not isinstance(index, ExactIndex) or index.engine != "exact":
             raise TypeError(f"index: expected an ExactIndex, got {type(index).__name__}")
         self.index = index
         self.dims = [positive(d, "dims", index.space.dim) for d in dims]
