@@ -3,6 +3,7 @@
 from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
+    "HashHead": "erlangen.nn.hash_head:HashHead",
     "SplitProjector": "erlangen.nn.split_projector:SplitProjector",
     "images": "erlangen.nn.images",
     "points": "erlangen.nn.points",
