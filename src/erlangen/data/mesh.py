@@ -59,7 +59,9 @@ class Mesh:
     def smoothed(self, rounds: int = 5, *, step: float = 0.5) -> Mesh:
         """Vertices moved towards the mean of their neighbours and back (Taubin, 1995), which takes away steps, not volume."""
         edges = torch.cat([self.faces[:, [0, 1]], self.faces[:, [1, 2]], self.faces[:, [2, 0]]])
-        edges = torch.cat([edges, edges.flip(1)]).unique(dim=0)
+        key = torch.cat([edges, edges.flip(1)]) @ torch.tensor([len(self.vertices), 1])
+        key = key.unique()
+        edges = torch.stack([key.div(len(self.vertices), rounding_mode="floor"), key % len(self.vertices)], 1)
         degree = torch.zeros(len(self.vertices)).index_add_(0, edges[:, 0], torch.ones(len(edges))).clamp(min=1)
         vertices = self.vertices
         for _ in range(rounds):
@@ -91,7 +93,11 @@ def voxel_mesh(filled: Bool[Tensor, "x y z"]) -> Mesh:
             quad = corners if towards == 1 else (corners - torch.eye(3, dtype=torch.int64)[axis]).flip(0)
             squares.append(at[:, None] + quad)
     quads = torch.cat(squares)
-    vertices, number = quads.reshape(-1, 3).unique(dim=0, return_inverse=True)
+    side = max(filled.shape) + 1
+    key, number = (quads.reshape(-1, 3) @ torch.tensor([side * side, side, 1])).unique(return_inverse=True)
+    vertices = torch.stack(
+        [key.div(side * side, rounding_mode="floor"), key.div(side, rounding_mode="floor") % side, key % side], 1
+    )
     a, b, c, d = number.reshape(-1, 4).unbind(1)
     faces = torch.cat([torch.stack([a, b, c], 1), torch.stack([a, c, d], 1)])
     return Mesh(vertices.to(torch.get_default_dtype()), faces)
