@@ -16,7 +16,7 @@ from erlangen.recipes.recipe import Budget, recipe
 
 EPOCHS: dict[str, int] = {"smoke": 1, "laptop": 8, "full": 40}
 LAMBDAS = (0.5, 2.0, 8.0)
-OLD_CLASSES, DIM, STEPS = 5, 64, 200
+OLD_CLASSES, DIM, STEPS = 5, 32, 200
 Embedded = tuple[Tensor, Tensor]
 
 
@@ -60,7 +60,8 @@ Embedded = tuple[Tensor, Tensor]
         "seen all 10. The map is fitted on training images of the 5 old classes with their labels. `across` is mAP of "
         "test queries by the mapped new network in the old one's gallery, 5 classes; `held_out` is mAP of the mapped new "
         "network among test images of the other 5 classes, `loss` what it lost against the network without a map. "
-        "lambda is in units of the Frobenius norm for 64 dimensions. 16 x 16 pixels and a few epochs."
+        "lambda is in units of the Frobenius norm for 32 dimensions, as many as the old network has channels. "
+        "16 x 16 pixels and a few epochs."
     ),
 )
 def measure(budget: Budget, seed: int) -> dict[str, float]:

@@ -78,7 +78,7 @@ class Adapter(nn.Module):
         self.bias = (
             nn.Parameter(torch.zeros(out_dim)) if (constraint != "orthogonal" if bias is None else bias) else None
         )
-        nn.init.orthogonal_(self.weight)
+        nn.init.eye_(self.weight)
 
     def forward(self, h: Float[Tensor, "*batch source"]) -> Float[Tensor, "*batch target"]:
         return nn.functional.linear(h, self.weight, self.bias)
