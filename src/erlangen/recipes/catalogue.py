@@ -10,6 +10,7 @@ SHIPPED = (
     "graph_separation",
     "n_body_frames",
     "rotnet",
+    "rotnet_blocks",
     "vicreg",
     "simsiam_variance",
     "matryoshka",
