@@ -45,6 +45,8 @@ def test_objects_are_held_out_whole_and_parts_keep_their_rotations() -> None:
     assert not set(objects.train.object.tolist()) & set(objects.test.object.tolist())
     assert len(objects.train) == 24 and isinstance(objects.test, RotatedObjects)
     torch.testing.assert_close(objects.train.rotation, objects.rotation[objects.splits["train"]])
+    other = RotatedObjects(objects.x, rotation=objects.rotation, object=objects.object, convention="body", splits={})
+    assert other.fingerprint() != objects.fingerprint()
     lonely = objects.subset([0])
     assert torch.allclose(lonely.pairs([0], torch.Generator()).g, torch.eye(3), atol=1e-6)
 

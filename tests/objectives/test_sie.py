@@ -12,6 +12,7 @@ from erlangen import data, objectives, train
 from erlangen.data.mesh import voxel_mesh
 from erlangen.groups import SO, parse, rotations
 from erlangen.nn.hyper import HyperPredictor
+from erlangen.nn.images import PlainCNN
 from erlangen.objectives import GroupCode, functional
 from erlangen.objectives.group_codes import canonical_quaternion
 
@@ -183,6 +184,31 @@ def test_it_fits_rendered_objects_with_their_own_pairs() -> None:
     goal = objectives.SIE(group="SO(3)", code="matrix", width=16)
     run = train.fit(Flat(64), boxes, objective=goal, epochs=2, batch_size=12, quiet=True)
     assert math.isfinite(run.metrics["train/equivariance"]) and "test/wrong_code_ratio" in run.metrics
+
+
+def test_a_run_that_broke_off_goes_on_to_the_same_weights(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = torch.rand(24, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+
+    def run(folder: str) -> train.Run:
+        torch.manual_seed(0)
+        encoder, goal = PlainCNN(4, in_channels=1, embedding_dim=8), objectives.SIE(width=16)
+        arguments = {"epochs": 2, "batch_size": 8, "val_fraction": 0.0, "save_every_steps": 1, "quiet": True}
+        return train.fit(encoder, x, objective=goal, out=tmp_path / folder, **arguments)
+
+    def fail(self: objectives.SIE, encoder: nn.Module, *, step: int, total_steps: int) -> None:
+        if step == 3:
+            raise RuntimeError("power cut")
+
+    whole = run("whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(objectives.SIE, "after_step", fail)
+        with pytest.raises(RuntimeError, match="power cut"):
+            run("broken")
+    again = run("broken")
+    for name, value in whole.encoder.state_dict().items():
+        assert torch.equal(again.encoder.state_dict()[name], value)
+    for name, value in whole.objective.state_dict().items():
+        assert torch.equal(again.objective.state_dict()[name], value)
 
 
 def test_bad_input_is_named() -> None:

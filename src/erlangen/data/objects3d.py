@@ -87,6 +87,13 @@ class RotatedObjects(ArrayDataset):
             splits={},
         )
 
+    def fingerprint(self) -> str:
+        """SHA-256 over samples, labels, rotations, objects and the convention."""
+        digest = hashlib.sha256(f"{super().fingerprint()} {self.convention}".encode())
+        digest.update(self.rotation.contiguous().numpy().tobytes())
+        digest.update(self.object.contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     def between(self, first: Tensor, second: Tensor) -> Tensor:
         """The rotation that leads from samples `first` to samples `second`, `[n, 3, 3]`, in this set's convention."""
         one, two = self.rotation[first], self.rotation[second]
