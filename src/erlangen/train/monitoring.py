@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from erlangen.objectives.collapse import embedding_monitors, named_collapse
 
@@ -24,14 +25,24 @@ def watched_samples(data: Any) -> Tensor | None:
 def watch(encoder: nn.Module, objective: Any, samples: Tensor, row: Mapping[str, Any], device: Any) -> dict[str, Any]:
     """What an epoch's row gains: `monitor/...` of the embedding and, where there is one, `collapse` in words.
 
-    The encoder runs in evaluation mode and draws nothing, so that the training goes on as if nobody had looked.
+    The encoder runs in evaluation mode, but for batch norm, which takes the batch's statistics as it does where the loss
+    looks: in the first epochs the running ones lag so far behind that a deep network seems constant. They are put back
+    afterwards and nothing is drawn, so that the training goes on as if nobody had looked.
     """
-    training = encoder.training
+    training = {module: module.training for module in encoder.modules()}
+    norms = [m for m in encoder.modules() if isinstance(m, _BatchNorm)]
+    kept = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers(recurse=False)]
     encoder.eval()
+    for norm in norms:
+        norm.train()
     try:
-        embedding = torch.cat([encoder(part.to(device)).flatten(1) for part in samples.split(CHUNK)]).cpu()
+        parts = [part for part in samples.split(CHUNK) if len(part) > 1]
+        embedding = torch.cat([encoder(part.to(device)).flatten(1) for part in parts]).cpu()
     finally:
-        encoder.train(training)
+        for module, mode in training.items():
+            module.training = mode
+        for buffer, value in kept:
+            buffer.copy_(value)
     if not bool(torch.isfinite(embedding).all()):
         return {"collapse": "not finite: embeddings of training samples hold NaN or infinity"}
     monitors = embedding_monitors(embedding)
