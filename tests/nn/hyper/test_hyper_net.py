@@ -77,7 +77,7 @@ def test_with_it_weights_and_gradients_are_as_large_for_every_code() -> None:
     for residual in (False, True):
         net = HyperNet(1, nn.Linear(64, 64, bias=False), hidden=(1024, 1024), residual=residual)
         base = net.target.weight if residual else 0
-        spread = (net.weights(codes)["weight"] - base).flatten(1).std(1)
+        spread = (net.weights(codes)["weight"] - base).detach().flatten(1).std(1)
         assert float(spread.max() / spread.min()) < 1.05**2
         norms = []
         for code in codes:
@@ -151,3 +151,11 @@ def test_bad_input_is_named() -> None:
         MagnitudeInvariantEncoding(1.0, 0.0)
     with pytest.raises(ValueError, match="statistics"):
         hypernetize(nn.BatchNorm1d(2), 1)(torch.zeros(2, 2), code=torch.rand(2, 1))
+
+
+@pytest.mark.parametrize("width", [4, 64])
+def test_the_correction_starts_a_tenth_as_large_as_the_weights(width: int) -> None:
+    torch.manual_seed(0)
+    net = hypernetize(nn.Linear(width, width), 2, hidden=(512,))
+    added = net.weights(torch.rand(2))["weight"] - net.target.weight
+    assert 0.07 < float(added.std() / net.target.weight.std()) < 0.13

@@ -14,6 +14,7 @@ from torch.func import functional_call, vmap
 from erlangen.nn.hyper.magnitude_invariant import MagnitudeInvariantEncoding
 
 Encoding = Literal["mip", "none", "z1z"]
+CORRECTION = 0.1  # how large Δ starts beside θ0
 MEAN_SQUARE = {"mip": 1 / 2, "none": 1 / 3, "z1z": 1 / 3}  # of an encoded code whose entries are uniform in [0, 1]
 
 
@@ -23,8 +24,11 @@ class HyperNet(nn.Module):
     With `encoding="mip"` all codes have one norm (`MagnitudeInvariantEncoding`), and with `residual` the target keeps its
     own weights θ0, initialised as ever and learned, to which Δ starts as a small correction: together the magnitude
     invariant parametrisation of J. J. Gonzalez Ortiz, J. Guttag, A. Dalca, Magnitude invariant parametrizations improve
-    hypernetwork learning, 2024, arXiv:2304.07645. Weights that are not selected are shared by all codes, as are buffers
-    such as running statistics. Parameters that are tied in the target stay tied.
+    hypernetwork learning, 2024, arXiv:2304.07645. The released code initialises Δ by Kaiming's rule for the fan-out of
+    each tensor, which for small targets is more than θ0; here Δ starts a tenth as large as θ0 for targets of all sizes.
+
+    Weights that are not selected are shared by all codes, as are buffers such as running statistics. Parameters that are
+    tied in the target stay tied.
 
     Arguments:
         code_dim: numbers in a code.
@@ -88,18 +92,14 @@ class HyperNet(nn.Module):
                 nn.init.kaiming_normal_(layer.weight)
                 nn.init.zeros_(layer.bias)
         nn.init.zeros_(self.last.bias)
-        if self.residual:
-            nn.init.kaiming_normal_(self.last.weight, mode="fan_out")
-            return
         # relu layers of this initialisation keep the mean square of what is encoded; a relu halves that of a layer norm
         normed = any(isinstance(layer, nn.LayerNorm) for layer in self.hidden)
         size = math.sqrt(self.last.in_features * (0.5 if normed else MEAN_SQUARE[self.encoding]))
         for weight, bias, parameter in zip(*(self._split(t) for t in self._last_parameters()), chosen, strict=True):
-            flat = parameter.flatten()
-            spread = float(flat.double().square().mean().sqrt()) if parameter.ndim > 1 else 0.0
-            nn.init.normal_(weight, std=max(spread, 1e-3) / size)
-            if parameter.ndim < 2:
-                bias.copy_(flat)
+            spread = max(float(parameter.double().square().mean().sqrt()), 1e-3) if parameter.ndim > 1 else 1e-3
+            nn.init.normal_(weight, std=spread * (CORRECTION if self.residual else 1.0) / size)
+            if not self.residual and parameter.ndim < 2:
+                bias.copy_(parameter.flatten())
 
     def _last_parameters(self) -> tuple[Tensor, Tensor]:
         return self.last.weight.detach(), self.last.bias.detach()
