@@ -116,7 +116,9 @@ def measure(budget: Budget, seed: int) -> dict[str, float]:
         )
         numbers |= _numbers(name, run.encoder, views, budget, seed)
         if isinstance(goal, SIE):
-            numbers |= {f"{name}.{key}": value for key, value in _retrieval(run, views).items()}
+            with torch.random.fork_rng(devices=[]):  # signs of raw quaternions are drawn here too
+                torch.manual_seed(seed)
+                numbers |= {f"{name}.{key}": value for key, value in _retrieval(run, views).items()}
     return numbers
 
 
