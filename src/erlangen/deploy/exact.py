@@ -11,8 +11,8 @@ from erlangen.deploy.inputs import positive
 
 QUERY_BLOCK = 512
 ROW_BLOCK = 8192
-PRODUCT_ROWS = 1024
-GROUP = 64
+PRODUCT_ROWS = 512
+GROUP = 32
 MARGIN = 6
 RESCORE_NUMBERS = 1 << 17
 
@@ -20,7 +20,7 @@ RESCORE_NUMBERS = 1 << 17
 class ExactIndex(Index):
     """The reference that every other engine is measured against.
 
-    A block of scores is one matrix product in float32. Its best k + a few are found through the maxima of groups of 64
+    A block of scores is one matrix product in float32. Its best k + a few are found through the maxima of groups of 32
     (one vectorised pass instead of a selection over every score) and merged into the running best. The survivors are
     scored again in float64, pair by pair, and ordered by (score, id). Where float32 round-off could have hidden a
     candidate from the shortlist, the query is searched again without a shortlist, so that the answer is the exact
@@ -107,7 +107,8 @@ class ExactIndex(Index):
 
     def _exact_scores(self, query: Tensor, places: Tensor, dim: int, squares: Tensor | None) -> Tensor:
         """float64 scores of `places` [queries, some], each a function of its own pair of vectors only."""
-        rows = self.store.rows(places, dim, torch.float64)
+        whole = self.store.storage == "float32"  # then a product with float64 is float64 without a copy first
+        rows = self.store.rows(places, dim, torch.float32 if whole else torch.float64)
         left = query.double()[:, None]
         if self.space.metric == "l2":
             return -(rows - left).square().sum(-1)

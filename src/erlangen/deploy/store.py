@@ -54,7 +54,10 @@ class VectorStore:
 
     def rows(self, chosen: slice | Tensor, dim: int, dtype: torch.dtype = torch.float32) -> Tensor:
         """The first `dim` components of some rows, as floats."""
-        block = self.data[chosen, :dim].to(dtype)
+        if isinstance(chosen, Tensor):
+            block = self.data[:, :dim].index_select(0, chosen.flatten()).view(*chosen.shape, dim).to(dtype)
+        else:
+            block = self.data[chosen, :dim].to(dtype)
         return block if self.scales is None else block * self.scales[chosen].to(dtype)[..., None]
 
     def kept(self, mask: Bool[Tensor, " count"]) -> "VectorStore":
