@@ -102,7 +102,9 @@ def measure(budget: Budget, seed: int) -> dict[str, float]:
             moved = pictures.train.subset(torch.arange(len(pictures.train)))
             assert moved.label is not None
             moved.label = (moved.label + 3) % 10
-            wrong = _fit(_network(pictures, budget, seed + 1000, wide=True), moved, Stationary(), FIRST[budget], seed)
+            wrong = _fit(
+                _network(pictures, budget, seed + 1000, wide=True), moved, Stationary(), FIRST[budget], seed + 1000
+            )
             crossed = compatibility_matrix([*models[:-1], wrong], gallery, query)
             numbers["permuted.replaced"] = float(crossed[-1, :-1].mean())
     return numbers
@@ -111,19 +113,18 @@ def measure(budget: Budget, seed: int) -> dict[str, float]:
 def _models(pictures: ArrayDataset, budget: Budget, seed: int, regime: str) -> list[nn.Module]:
     models: list[nn.Module] = []
     network = _network(pictures, budget, seed, wide=False)
+    classifier = CrossEntropy()  # a learned classifier goes on where it was, as the network does
     for known in KNOWN:
-        objective = _objective(regime, models[-1] if models else None)
+        objective = classifier if regime == "learned" else _fixed(regime, models[-1] if models else None)
         epochs = UPDATE[budget] if models else FIRST[budget]
         models.append(_fit(copy.deepcopy(network), _first_classes(pictures, known), objective, epochs, seed))
         network = models[-1].model  # type: ignore[assignment]
     wide = _network(pictures, budget, seed + 1000, wide=True)
-    data = _first_classes(pictures, KNOWN[-1])
-    return [*models, _fit(wide, data, _objective(regime, models[-1]), FIRST[budget], seed)]
+    replacing = CrossEntropy() if regime == "learned" else _fixed(regime, models[-1])
+    return [*models, _fit(wide, _first_classes(pictures, KNOWN[-1]), replacing, FIRST[budget], seed + 1000)]
 
 
-def _objective(regime: str, old: nn.Module | None) -> Objective:
-    if regime == "learned":
-        return CrossEntropy()
+def _fixed(regime: str, old: nn.Module | None) -> Objective:
     return Stationary(old=old if regime == "hoc" else None)
 
 
