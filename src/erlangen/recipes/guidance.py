@@ -15,7 +15,7 @@ from erlangen.recipes.claim import Claim
 from erlangen.recipes.image_probe import images, seeded
 from erlangen.recipes.recipe import Budget, recipe
 
-DEPTH: dict[str, int] = {"smoke": 8, "laptop": 30, "full": 50}
+DEPTH: dict[str, int] = {"smoke": 6, "laptop": 15, "full": 15}
 EPOCHS: dict[str, int] = {"smoke": 1, "laptop": 12, "full": 40}
 DENSE_EPOCHS: dict[str, int] = {"smoke": 1, "laptop": 10, "full": 30}
 WIDTH, DIM = 8, 32
@@ -126,6 +126,7 @@ class OtherImages(nn.Module):
         Claim("the plain deep CNN by itself stays near chance: below 20 %", "plain.test", "below", 0.2),
         Claim("an untrained residual guide lifts it over 60 %", "plain_untrained.test", "above", 0.6),
         Claim("a trained residual guide lifts it over 60 %", "plain_trained.test", "above", 0.6),
+        Claim("its layers do follow the untrained guide: 1 - CKA below 0.3", "plain_untrained.apart", "below", 0.3),
         Claim("the dense network tests better with an untrained guide", "dense_untrained.test", "above", "dense.test"),
         Claim("the dense network tests better with a trained guide", "dense_trained.test", "above", "dense.test"),
         Claim(
@@ -140,14 +141,26 @@ class OtherImages(nn.Module):
             0.2,
             control=True,
         ),
+        Claim(
+            "nor can it be followed",
+            "plain_other_images.apart",
+            "above",
+            "plain_untrained.apart",
+            control=True,
+        ),
     ],
     uses=["erlangen.objectives.guidance", "erlangen.recipes.image_probe"],
     laptop_seeds=3,
     explanation=(
-        "`test` and `train` are accuracies. The plain network has 30 convolutions without norms or shortcuts, on the "
-        "digits of scikit-learn; its guide has ten residual blocks of the same width. The dense network has twelve "
-        "layers, on 3,000 images of CIFAR-10 at 16 x 16; its guide is a convolutional network of three stages. "
-        "Guidance acts in every step, on every third layer. The published comparison is on ImageNet."
+        "`test` and `train` are accuracies, `apart` is 1 - CKA averaged over the matched layers in the last epoch. The "
+        "plain network has 15 convolutions without norms or shortcuts, on the digits of scikit-learn; its guide has "
+        "five residual blocks of the same width. With 30 convolutions as torch initialises them what differs between "
+        "samples is round-off in the last layers, so that no similarity is defined there. In a trial of 400 steps with "
+        "15 the layers came to follow the guide while the cross-entropy stayed at log 10: the similarity is free of "
+        "scale, and the activations stayed too small for the classifier. With He's initialisation a network of 30 "
+        "convolutions trained by itself and is no example of the claim. The dense network has twelve layers, on 3,000 "
+        "images of CIFAR-10 at 16 x 16; its guide is a convolutional network of three stages. Guidance acts in every "
+        "step, on every third layer. The published comparison is on ImageNet."
     ),
 )
 def measure(budget: Budget, seed: int) -> dict[str, float]:
@@ -169,6 +182,8 @@ def measure(budget: Budget, seed: int) -> dict[str, float]:
     for name, objective in guides.items():
         run = _fit(seeded(lambda: DeepPlainCNN(depth, 1), seed), digits, objective, epochs, seed)
         numbers |= {f"{name}.test": _accuracy(run, digits.test), f"{name}.train": _accuracy(run, digits.train)}
+        if isinstance(objective, Guidance):
+            numbers[f"{name}.apart"] = run.history[-1]["train/misalignment"] / len(objective.pairs)
     return numbers | _dense(budget, seed)
 
 
