@@ -1,5 +1,6 @@
 """Debiasing: views of one sample with different biases agree, and all of them have its class."""
 
+from collections.abc import Mapping
 from typing import ClassVar, Literal
 
 import torch
@@ -76,3 +77,7 @@ class BiasContrast(CrossEntropy):
     def metrics(self, encoder: nn.Module, batch: PairBatch) -> dict[str, Tensor]:
         """The share of right answers, and the cosine of partners and of strangers."""
         return {**super().metrics(encoder, batch), **self.contrast.metrics(encoder, batch)}
+
+    def alarm(self, values: Mapping[str, float]) -> str | None:
+        """The contrast's own sign of collapse."""
+        return self.contrast.alarm(values)
