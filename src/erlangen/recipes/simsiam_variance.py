@@ -91,7 +91,10 @@ WAYS: dict[str, dict[str, Any]] = {
         "`agreement` (1 - cosine) and `spread` (the standard deviation of the unit projections, 1 where directions are "
         "uniform) are training means of the last epoch; `named` is 1 where the run says that it collapsed; `rank` and "
         "`probe` are of the embedding on test images. Batch norm inside projector and predictor slows a collapse down, "
-        "and a few epochs may not complete it. The published statement is on ImageNet."
+        "and a few epochs may not complete it. The cosine does not see scale or a common offset: projections that vary "
+        "by one in every dimension, as the variance term asks, may still all point one way, far from the origin and along "
+        "one line, which only the covariance term rules out. The published statement is on ImageNet, and a few epochs of "
+        "this objective probe below the random encoder."
     ),
 )
 def measure(budget: Budget, seed: int) -> dict[str, float]:
