@@ -21,7 +21,7 @@ COMMANDS = {
     "audit": "look at a model on a data set and write the report",
     "discover": "which symmetries do the data have, and how exactly?",
     "embed": "vectors of a data set under a run's encoder",
-    "index": "build, add to, search, or describe an index of vectors",
+    "index": "build, add to, search, upgrade, or describe an index of vectors",
     "list": "the encoders, objectives, probes and recipes there are",
     "reproduce": "re-measure the claims of recipes",
     "bench": "our speed beside the peers'",
