@@ -82,7 +82,9 @@ def measure(n: int, d: int, repeats: int) -> dict[str, object]:
     cases: dict[str, Callable[[], object]] = {
         name: partial(with_gradient(loss), z1, z2) for name, loss in known.items()
     }
-    timing = interleave({**cases, "bare products": partial(floor, z1, z2)}, repeats=repeats, warmup=1, clock=time.process_time)
+    timing = interleave(
+        {**cases, "bare products": partial(floor, z1, z2)}, repeats=repeats, warmup=1, clock=time.process_time
+    )
     over_floor = timing.medians["erlangen"] / timing.medians["bare products"]
     return {"n": n, "d": d, "over_bare_products": over_floor, **timing.to_dict()}
 
