@@ -62,7 +62,9 @@ def test_build_add_search_and_stats(engine, folder, tmp_path, capsys):
     assert printed(capsys, "build", file, "--out", tmp_path / "i", "--engine", engine)["count"] == 40
     assert printed(capsys, "add", tmp_path / "i", file)["count"] == 80
     found = printed(capsys, "search", tmp_path / "i", file, "--k", "2")
-    assert all(row["scores"][0] == pytest.approx(float(engine == "exact"), abs=1e-5) for row in found)  # a cosine, or bits that differ
+    assert all(
+        row["scores"][0] == pytest.approx(float(engine == "exact"), abs=1e-5) for row in found
+    )  # a cosine, or bits that differ
     if engine == "exact":
         assert [row["ids"] for row in found] == [[i, 40 + i] for i in range(40)]
     assert printed(capsys, "stats", tmp_path / "i")["engine"] == engine

@@ -3,6 +3,7 @@
 from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
+    "compat": "erlangen.deploy.compat",
     "ConcatEncoder": "erlangen.deploy.concat_encoder:ConcatEncoder",
     "embed": "erlangen.deploy.embedding:embed",
     "open_embeddings": "erlangen.deploy.embedding:open_embeddings",
