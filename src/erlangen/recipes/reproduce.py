@@ -51,12 +51,21 @@ def _measure(one: Recipe, budget: Budget, seeds: int, results: Path, tell: Tell)
             continue
         tell(f"{one.name}: seed {seed + 1} of {seeds}")
         started = time.perf_counter()
-        numbers = {name: float(value) for name, value in one.measure(budget, seed).items()}
+        numbers = {name: float(value) for name, value in _alone(one, budget, seed).items()}
         _check_names(one, numbers, runs)
         runs[str(seed)] = {"numbers": numbers, "seconds": round(time.perf_counter() - started, 2)}
         record = summarise(one, budget, _in_order(runs), code=code)
         write_atomically(path, json.dumps(_strict(record), indent=2, allow_nan=False) + "\n")
     return summarise(one, budget, {k: run for k, run in _in_order(runs).items() if int(k) < seeds}, code=code)
+
+
+def _alone(one: Recipe, budget: Budget, seed: int) -> dict[str, float]:
+    """One seed's numbers, with a random state of their own that leaves the caller's as it was."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return one.measure(budget, seed)
 
 
 def _place(results: Path, one: Recipe, budget: Budget) -> Path:
