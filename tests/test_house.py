@@ -53,3 +53,18 @@ def test_source_files_do_one_thing():
     assert too_long == []
     drawers = [p.name for p in (ROOT / "src").rglob("*.py") if p.stem in {"utils", "helpers", "common", "misc"}]
     assert drawers == []
+
+
+def test_no_public_function_has_the_name_of_a_file_beside_it() -> None:
+    """Importing the file would put the module in the function's place."""
+    import re
+
+    for init in (Path(__file__).parents[1] / "src" / "erlangen").rglob("__init__.py"):
+        public = re.findall(r'^\s+"(\w+)": f?"[^"]+:', init.read_text("utf-8"), re.MULTILINE)
+        files = {p.stem for p in init.parent.glob("*.py")} | {p.parent.name for p in init.parent.glob("*/__init__.py")}
+        clash = set(public) & files - {
+            "symmetrize",
+            "probes",
+            "clebsch_gordan",
+        }  # these modules are callable, or the same object
+        assert not clash, f"{init}: {clash}"

@@ -3,7 +3,6 @@
 from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
-    "biased_digits": "erlangen.data.biased_digits:biased_digits",
     "Mesh": "erlangen.data.mesh:Mesh",
     "RotatedObjects": "erlangen.data.objects3d:RotatedObjects",
     "load_mesh": "erlangen.data.mesh:load_mesh",

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from erlangen._lazy import make_callable
 from erlangen.groups.harmonics.constants import constant, fresh
 from erlangen.groups.harmonics.gaunt import _bracket, _check, _gaunt, _shape, couples
 
@@ -55,3 +56,8 @@ def _complex_row(degree: int, m: int) -> Complex[Tensor, " m"]:
     phase = torch.tensor(1j if m > 0 else -1j, dtype=torch.complex128)
     row[degree - abs(m)] = phase * sign / math.sqrt(2)
     return (-1j) ** degree * row
+
+
+make_callable(
+    __name__, "clebsch_gordan"
+)  # the package's function of that name stays callable once this file is imported
