@@ -130,6 +130,66 @@ def test_hash_sees_the_modules_in_use(toy, tmp_path, monkeypatch):
     assert using.code_hash() != before
 
 
+SOURCE = """
+from erlangen.recipes.recipe import recipe
+
+@recipe(
+    "worded",
+    title="A title, ü",
+    source="nowhere",
+    claims=[],
+    uses=[],
+    explanation=("one " "thing, (ü)"),
+)
+def measure(budget, seed):
+    return {"x": 1.0}  # title="x", explanation="y"
+"""
+
+
+def test_hash_does_not_see_words_and_sees_all_else(toy, tmp_path, monkeypatch):
+    module = tmp_path / "worded_toy.py"
+    monkeypatch.syspath_prepend(tmp_path)
+    module.write_text(SOURCE, encoding="utf-8")
+    using = dataclasses.replace(toy.recipe, uses=("worded_toy",))
+
+    def hash_of(old="", new=""):
+        assert old in SOURCE
+        module.write_text(SOURCE.replace(old, new) if old else SOURCE, encoding="utf-8")
+        return using.code_hash()
+
+    before = hash_of()
+    recipes._entries.pop("worded")
+    words = [
+        ('"thing, (ü)"', '"thing, (ü)"\n        "and another"'),
+        ('    explanation=("one " "thing, (ü)"),\n', ""),
+        ("A title, ü", "Another"),
+    ]
+    assert {hash_of(*change) for change in words} == {before}
+    code = [
+        ("1.0", "2.0"),
+        ("nowhere", "somewhere"),
+        ('explanation="y"', 'explanation="z"'),
+        ("claims=[]", "claims=[1]"),
+        ("measure(budget, seed)", "measure(budget, seed=3)"),
+        ('("one " "thing, (ü)")', "print(1)"),
+    ]
+    hashes = {hash_of(*change) for change in code}
+    assert len(hashes) == len(code)
+    assert before not in hashes
+
+
+def test_the_page_has_the_words_at_hand_unless_the_record_is_stale(toy, tmp_path, monkeypatch):
+    (record,) = reproduce(["toy"], results=tmp_path)
+    mended = dataclasses.replace(toy.recipe, title="Mended", explanation="Chosen after seed 0.")
+    monkeypatch.setitem(recipes._entries, "toy", dataclasses.replace(recipes.entry("toy"), obj=mended))
+    page = claims_page([record])
+    assert "## Mended" in page
+    assert "Chosen after seed 0." in page
+    stale = claims_page([{**record, "code": "0" * 16}])
+    assert "## A toy" in stale
+    assert "Chosen" not in stale
+
+
 def test_result_of_a_recipe_that_is_gone_is_stale(toy, tmp_path):
     (record,) = reproduce(["toy"], results=tmp_path)
     assert is_stale({**record, "name": "gone"})

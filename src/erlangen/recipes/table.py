@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from erlangen._registry import recipes
 from erlangen.recipes.reproduce import is_stale, read_record, write_atomically
 
 MARK = {"reproduced": "✔ reproduced", "not reproduced": "✘ not reproduced", "undecided": "? undecided"}
@@ -25,10 +26,13 @@ def claims_page(records: list[dict[str, Any]]) -> str:
         "",
     ]
     for record in records:
-        stale = " — stale: the code has changed since" if is_stale(record) else ""
+        stale, words = " — stale: the code has changed since", (record["title"], record["explanation"])
+        if not is_stale(record):  # words are no part of what was measured: those at hand hold
+            stale, words = "", (recipes.get(record["name"]).title, recipes.get(record["name"]).explanation)
+        title, explanation = words
         seeds, seconds = len(record["seeds"]), record["seconds"]
         lines += [
-            f"## {record['title']}",
+            f"## {title}",
             "",
             f"`{record['name']}` · {record['source']} · {record['budget']}, {seeds} seeds, {seconds:.0f} s{stale}",
             "",
@@ -40,8 +44,8 @@ def claims_page(records: list[dict[str, Any]]) -> str:
             lines.append(f"| {text} | {_interval(claim['difference'])} | {MARK[claim['outcome']]} |")
         lines += ["", "| number | mean [95 % interval] |", "|---|---|"]
         lines += [f"| {name} | {_interval(value)} |" for name, value in record["measured"].items()]
-        if record["explanation"]:
-            lines += ["", record["explanation"]]
+        if explanation:
+            lines += ["", explanation]
         lines.append("")
     return "\n".join(lines)
 
