@@ -163,7 +163,7 @@ def twins() -> list[Twin]:
         egnn("batchnorm", "E(3)", "broken", "normalisation over the components", train=True),
         egnn("gravity", "SE(3)", "broken|approximate", "rotations about the z axis"),
         egnn("bias", "SE(3)", "broken", "frame of reference leaks in through parameter drift"),
-        egnn("leak", "SE(3)", "approximate", "orientation"),
+        egnn("leak", "SE(3)", "approximate", "coordinates used as plain features"),
         egnn("cross", "E(3)", "broken|approximate", "reflections"),
         egnn("no centroid", "SE(3)", "broken", "add the centroid back"),
         egnn("absolute", "E(3)", "broken|approximate", "absolute positions"),
