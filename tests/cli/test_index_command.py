@@ -1,6 +1,10 @@
 """The index from a shell: build, add, search, upgrade, stats, on good and on hostile input."""
 
 import json
+import shutil
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -152,3 +156,50 @@ def test_a_gallery_wants_to_know_which_model_made_the_vectors(folder, tmp_path, 
     gallery.save(tmp_path / "g")
     for action in ("search", "add"):
         assert "does not say which model" in refused(capsys, action, tmp_path / "g", folder / "vectors.npz")
+
+
+def test_an_index_of_an_older_format_is_named_and_left_as_it_was(folder, tmp_path, capsys):
+    old = tmp_path / "old"
+    shutil.copytree(folder / "plain", old)
+    manifest = json.loads((old / "manifest.json").read_text())
+    (file,) = manifest.pop("files").values()
+    (old / "manifest.json").write_text(json.dumps({**manifest, "format_version": 1, "file": file}))
+    before = sorted((p.name, p.read_bytes()) for p in old.iterdir())
+    for words in (["search", old, folder / "vectors.npz"], ["add", old, folder / "vectors.npz"], ["stats", old]):
+        said = refused(capsys, *words)
+        assert "an index of format version 1" in said and "build it anew" in said
+    assert sorted((p.name, p.read_bytes()) for p in old.iterdir()) == before
+
+
+ADD = """
+import sys, time
+from pathlib import Path
+from erlangen.cli import main
+from erlangen.deploy import Index
+path, vectors, meeting = sys.argv[1:]
+add = Index.add
+def slowly(self, *given, **options):  # opened, not saved yet: wait until the other has been here or was refused
+    add(self, *given, **options)
+    Path(meeting, "opened").touch()
+    while not Path(meeting, "go").exists():
+        time.sleep(0.01)
+Index.add = slowly
+sys.exit(main(["index", "add", path, vectors, "--quiet"]))
+"""
+
+
+def test_of_two_processes_that_add_neither_forgets_what_the_other_saved(folder, tmp_path, capsys):
+    index, file = tmp_path / "i", folder / "vectors.npz"
+    assert printed(capsys, "build", file, "--out", index)["count"] == 40
+    with subprocess.Popen([sys.executable, "-c", ADD, index, file, tmp_path]) as first:
+        try:
+            while not (tmp_path / "opened").exists() and first.poll() is None:
+                time.sleep(0.01)
+            code = main(["index", "add", str(index), str(file), "--quiet"])
+            said = capsys.readouterr().err
+        finally:
+            (tmp_path / "go").touch()
+        assert first.wait() == 0
+    assert code == 2 and f"in use by pid {first.pid}" in said and len(said.splitlines()) == 1
+    assert printed(capsys, "stats", index)["count"] == 80
+    assert printed(capsys, "add", index, file)["count"] == 120

@@ -37,12 +37,13 @@ def build(
     from erlangen import deploy
 
     stored, space = read_vectors(vectors, "vectors")
-    if engine == "binary":
-        if metric is not None or storage != "float32":
-            raise ValueError("metric, storage: a binary index compares signs, one bit each; leave both out")
-        deploy.BinaryIndex.build(stored > 0, space=space).save(out)
-    else:
-        deploy.Index.build(stored, space=space, engine=engine, metric=metric, storage=storage).save(out)
+    if engine == "binary" and (metric is not None or storage != "float32"):
+        raise ValueError("metric, storage: a binary index compares signs, one bit each; leave both out")
+    with deploy.writing(out, "--out"):
+        if engine == "binary":
+            deploy.BinaryIndex.build(stored > 0, space=space).save(out)
+        else:
+            deploy.Index.build(stored, space=space, engine=engine, metric=metric, storage=storage).save(out)
     return _describe(out, json, quiet)
 
 
@@ -61,15 +62,17 @@ def add(
     """
     from erlangen import deploy
 
-    opened = open_any(index, mmap=False)
     stored, space = read_vectors(vectors, "vectors")
-    if isinstance(opened, deploy.VersionedGallery):
-        opened.add(stored, range(len(stored)) if replace else None, space=_named(space, "vectors"), replace=replace)
-    elif replace:
-        raise ValueError("--replace: an index holds one space; build it anew, or upgrade it to a gallery first")
-    else:
-        opened.add(stored > 0 if opened.engine == "binary" else stored, space=space)
-    opened.save(index)
+    _is_index(index)
+    with deploy.writing(index, "index"):
+        opened = open_any(index, mmap=False)
+        if isinstance(opened, deploy.VersionedGallery):
+            opened.add(stored, range(len(stored)) if replace else None, space=_named(space, "vectors"), replace=replace)
+        elif replace:
+            raise ValueError("--replace: an index holds one space; build it anew, or upgrade it to a gallery first")
+        else:
+            opened.add(stored > 0 if opened.engine == "binary" else stored, space=space)
+        opened.save(index)
     return _describe(index, json, quiet)
 
 
@@ -165,7 +168,8 @@ def upgrade(
     )
     old_space, new_space = (deploy.SpaceInfo.of(fitted.space) for fitted in (before, after))
     if report.compatible:
-        deploy.upgrade(opened, report, old=old_space, new=new_space).save(out)
+        with deploy.writing(out, "--out"):
+            deploy.upgrade(opened, report, old=old_space, new=new_space).save(out)
     facts = {**report.to_dict(), "out": out if report.compatible else None}
     if json:
         print_json(facts)
@@ -205,12 +209,16 @@ def open_any(path: str, *, mmap: bool) -> Any:
     from erlangen.deploy.gallery import FORMAT
     from erlangen.train.files import read_json
 
+    _is_index(path)
+    gallery = read_json(Path(path) / "manifest.json").get("format") == FORMAT
+    return (deploy.VersionedGallery if gallery else deploy.Index).open(path, mmap=mmap)
+
+
+def _is_index(path: str) -> None:
     if not Path(path).is_dir():
         raise ValueError(f"index: there is no folder {path!r}; erlangen index build makes one")
     if not (Path(path) / "manifest.json").exists():
         raise ValueError(f"index: {path!r} is not an index (it has no manifest.json)")
-    gallery = read_json(Path(path) / "manifest.json").get("format") == FORMAT
-    return (deploy.VersionedGallery if gallery else deploy.Index).open(path, mmap=mmap)
 
 
 def read_vectors(path: str, argument: str) -> tuple[Any, Any]:

@@ -17,6 +17,7 @@ _PUBLIC = {
     "FaissIndex": "erlangen.deploy.faiss_engine:FaissIndex",
     "FunnelSearch": "erlangen.deploy.funnel:FunnelSearch",
     "truncate": "erlangen.deploy.funnel:truncate",
+    "writing": "erlangen.deploy.generations:writing",
     "VersionedGallery": "erlangen.deploy.gallery:VersionedGallery",
     "UsearchIndex": "erlangen.deploy.usearch_engine:UsearchIndex",
     "UpgradeReport": "erlangen.deploy.model_upgrade:UpgradeReport",

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from erlangen.deploy.generations import read_manifest, read_store, save_stores
+from erlangen.deploy.generations import Seen, read_manifest, read_settled, read_store, save_stores
 from erlangen.deploy.index import Filter, Index, SearchResult, index_from, padded
 from erlangen.deploy.inputs import as_matrix, positive, whole_numbers
 from erlangen.deploy.links import Link, Map, mapped
@@ -30,6 +30,7 @@ class VersionedGallery:
         self._indexes: dict[str, Index] = {}
         self._links: dict[tuple[str, str], Link] = {}
         self._moved: dict[tuple[str, str], tuple[VectorStore, Index]] = {}
+        self._seen: Seen = {}
 
     @property
     def spaces(self) -> list[SpaceInfo]:
@@ -158,7 +159,10 @@ class VersionedGallery:
         return SearchResult(*(part[0] for part in result)) if single else result
 
     def save(self, path: str | Path) -> Path:
-        """Write the directory `path`; of links, identities and matrices are kept, functions are only noted."""
+        """Write the directory `path`; of links, identities and matrices are kept, functions are only noted.
+
+        A directory that somebody else has saved since this gallery was read from it is refused, as `Index.save` does.
+        """
         stores = {f"space {i}": index.store for i, index in enumerate(self._indexes.values())}
         links: list[dict[str, Any]] = []
         for link in self._links.values():
@@ -181,11 +185,17 @@ class VersionedGallery:
             for index in self._indexes.values()
         ]
         manifest = {"format": FORMAT, "format_version": FORMAT_VERSION, "spaces": spaces, "links": links}
-        return save_stores(path, stores, manifest, FORMAT)
+        return save_stores(path, stores, manifest, FORMAT, self._seen)
 
     @classmethod
     def open(cls, path: str | Path, *, mmap: bool = True) -> "VersionedGallery":
         """Read what `save` wrote; links that were functions have to be registered again before they are used."""
+        gallery, seen = read_settled(path, lambda: cls._read(path, mmap))
+        gallery._seen = seen
+        return gallery
+
+    @classmethod
+    def _read(cls, path: str | Path, mmap: bool) -> "VersionedGallery":
         directory, manifest = read_manifest(path, FORMAT, FORMAT_VERSION)
         gallery = cls()
         try:

@@ -1,15 +1,18 @@
 """Stores on disk: each save writes new files beside the old and then, in one step, the manifest that names them.
 
-A process killed at any moment leaves the old manifest with the old files, or the new one with the new.
+A process killed at any moment leaves the old manifest with the old files, or the new one with the new. One process at a
+time writes; one that comes with what it read before another's save is refused, so that nobody's vectors are forgotten.
 """
 
 import json
 import os
 import struct
 import tempfile
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -19,54 +22,148 @@ from erlangen.train.files import read_json, read_tensors, write_json
 from erlangen.train.lock import RunLock
 
 MANIFEST = "manifest.json"
+LOCK = "run.lock"
 BLOCK_BYTES = 1 << 24
 _DTYPES = {torch.float32: "F32", torch.float16: "F16", torch.int8: "I8", torch.int64: "I64"}
 
 
-def save_stores(path: str | Path, stores: Mapping[str, VectorStore], manifest: Mapping[str, Any], kind: str) -> Path:
-    """Write `manifest` with a `files` entry per store; the old files go once the new manifest stands.
+Result = TypeVar("Result")
+Seen = dict[str, tuple[int, int]]  # directories and which of their manifests an object was read from or saved as
+_WRITING: set[tuple[str, int]] = set()
+READS = 20
 
-    `kind` is the manifest's format; a directory that holds anything else is refused and left as it is.
+
+@contextmanager
+def writing(path: str | Path, argument: str = "path") -> Iterator[Path]:
+    """Keep every other process and thread from writing the directory `path` until the block ends.
+
+    What is opened, changed and saved inside is one step to the others; `save` takes this by itself, and inside the
+    block once more without waiting. Where nothing is written, nothing is left: neither a lock nor a directory.
+
+    Raises:
+        RunDirectoryError: another writer is at it; its process is named.
     """
     directory = Path(path)
+    key = (os.path.realpath(directory), threading.get_ident())
+    if key in _WRITING:
+        yield directory
+        return
+    missing = [p for p in (directory, *directory.parents) if not p.exists()]
+    locked_before = (directory / LOCK).exists()
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
-        raise ValueError(f"path: {str(path)!r} is a file; give a directory") from None
-    foreign = [p.name for p in directory.iterdir() if not p.name.startswith((".", "vectors-")) and p.name != "run.lock"]
+        raise ValueError(f"{argument}: {str(path)!r} is a file; give a directory") from None
+    with RunLock(directory, argument):
+        before = _stamp(directory)
+        _WRITING.add(key)
+        try:
+            yield directory
+        finally:
+            _WRITING.discard(key)
+            if not locked_before and _stamp(directory) == before:
+                (directory / LOCK).unlink(missing_ok=True)
+                with suppress(OSError):  # one that somebody put something into stays
+                    for made in missing:
+                        made.rmdir()
+
+
+def save_stores(
+    path: str | Path,
+    stores: Mapping[str, VectorStore],
+    manifest: Mapping[str, Any],
+    kind: str,
+    seen: Seen | None = None,
+) -> Path:
+    """Write `manifest` with a `files` entry per store; the old files go once the new manifest stands.
+
+    `kind` is the manifest's format; a directory that holds anything else is refused and left as it is. So is one that
+    `seen` knows with another manifest: somebody saved there after the caller read it.
+    """
+    with writing(path) as directory:
+        place = os.path.realpath(directory)
+        known, there = (seen or {}).get(place), _stamp(directory)
+        if known is not None and there is not None and known != there:
+            raise ValueError(
+                f"path: {str(path)!r} was saved by another since it was opened here; open it again and repeat"
+            )
+        _save(directory, stores, manifest, kind)
+        written = _stamp(directory)
+        if seen is not None and written is not None:
+            seen[place] = written
+    return directory
+
+
+def _save(directory: Path, stores: Mapping[str, VectorStore], manifest: Mapping[str, Any], kind: str) -> None:
+    foreign = [p.name for p in directory.iterdir() if not p.name.startswith((".", "vectors-")) and p.name != LOCK]
     old = directory / MANIFEST
     if foreign and not (old.exists() and read_json(old).get("format") == kind):
         raise ValueError(
-            f"path: {str(path)!r} is not empty and not an {kind.removeprefix('erlangen ')} "
+            f"path: {str(directory)!r} is not empty and not {_called(kind)} "
             f"({foreign[0]}, ...); choose another directory"
         )
-    with RunLock(directory):
-        numbers = [int(p.stem.removeprefix("vectors-")) for p in directory.glob("vectors-??????.safetensors")]
-        following = 1 + max(numbers, default=0)
-        files = {}
+    numbers = [int(p.stem.removeprefix("vectors-")) for p in directory.glob("vectors-??????.safetensors")]
+    following = 1 + max(numbers, default=0)
+    files = {}
+    try:
+        for offset, (name, store) in enumerate(stores.items()):
+            files[name] = f"vectors-{following + offset:06d}.safetensors"
+            write_store(directory / files[name], store)
+        write_json(old, {**manifest, "files": files})
+    except BaseException:
+        named = _named(old)
+        for file in files.values():
+            if file not in named:
+                (directory / file).unlink(missing_ok=True)
+        raise
+    for stale in [*directory.glob("vectors-*.safetensors"), *directory.glob(".*.tmp")]:
+        if stale.name not in files.values():
+            stale.unlink(missing_ok=True)
+
+
+def _called(kind: str) -> str:
+    noun = kind.removeprefix("erlangen ")
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
+
+
+def read_settled(path: str | Path, read: Callable[[], Result]) -> tuple[Result, Seen]:
+    """What `read` makes of the directory, and the manifest it read; again where somebody saved in the middle of it."""
+    directory = Path(path)
+    for turn in range(READS):
+        before = _stamp(directory)
         try:
-            for offset, (name, store) in enumerate(stores.items()):
-                files[name] = f"vectors-{following + offset:06d}.safetensors"
-                write_store(directory / files[name], store)
-            write_json(old, {**manifest, "files": files})
-        except BaseException:
-            named = _named(old)
-            for file in files.values():
-                if file not in named:
-                    (directory / file).unlink(missing_ok=True)
-            raise
-        for stale in [*directory.glob("vectors-*.safetensors"), *directory.glob(".*.tmp")]:
-            if stale.name not in files.values():
-                stale.unlink(missing_ok=True)
-    return directory
+            result = read()
+        except ValueError:
+            if _stamp(directory) == before:
+                raise
+        else:
+            if _stamp(directory) == before or turn == READS - 1:
+                return result, {} if before is None else {os.path.realpath(directory): before}
+    raise ValueError(f"path: {str(path)!r} changes faster than it can be read; wait for its writer")
+
+
+def _stamp(directory: Path) -> tuple[int, int] | None:
+    """Which manifest stands: each save puts a new file in its place."""
+    try:
+        there = os.stat(directory / MANIFEST)
+    except OSError:
+        return None
+    return there.st_ino, there.st_mtime_ns
 
 
 def read_manifest(path: str | Path, kind: str, version: int) -> tuple[Path, dict[str, Any]]:
     """The directory and its manifest, checked to be of `kind` and `version`."""
     directory = Path(path)
     manifest = read_json(directory / MANIFEST)
-    if manifest.get("format") != kind or manifest.get("format_version") != version:
-        raise ValueError(f"{directory / MANIFEST}: not an {kind.removeprefix('erlangen ')} of format version {version}")
+    if manifest.get("format") != kind:
+        raise ValueError(f"{directory / MANIFEST}: not {_called(kind)}")
+    found = manifest.get("format_version")
+    if found != version:
+        older = isinstance(found, int) and found < version
+        advice = "build it anew from its vectors" if older else "a newer erlangen reads it"
+        raise ValueError(
+            f"{directory / MANIFEST}: {_called(kind)} of format version {found!r}, not {version}; {advice}"
+        )
     return directory, manifest
 
 

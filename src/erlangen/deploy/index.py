@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from erlangen._registry import unknown_name
-from erlangen.deploy.generations import read_manifest, read_store, save_stores
+from erlangen.deploy.generations import Seen, read_manifest, read_settled, read_store, save_stores
 from erlangen.deploy.inputs import as_ids, as_matrix, positive, unit_rows, whole_numbers
 from erlangen.deploy.space import SpaceInfo
 from erlangen.deploy.store import STORAGES, VectorStore
@@ -47,6 +47,7 @@ class Index(ABC):
                 f"metric: the {self.engine} engine compares by {', '.join(self.metrics)}, not by {space.metric!r}"
             )
         self.store, self.space, self.options = store, space, dict(options or {})
+        self._seen: Seen = {}
         self._prepare()
 
     @classmethod
@@ -144,7 +145,11 @@ class Index(ABC):
         self._prepare()
 
     def save(self, path: str | Path) -> Path:
-        """Write the directory `path`: a safetensors file and, last, the `manifest.json` that points to it."""
+        """Write the directory `path`: a safetensors file and, last, the `manifest.json` that points to it.
+
+        A directory that this index was read from and that somebody else has saved since is refused, not overwritten;
+        `deploy.writing(path)` around opening, changing and saving keeps others away.
+        """
         manifest = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
@@ -154,14 +159,19 @@ class Index(ABC):
             "space": self.space.to_dict(),
             "options": self.options,
         }
-        return save_stores(path, {"vectors": self.store}, manifest, FORMAT)
+        return save_stores(path, {"vectors": self.store}, manifest, FORMAT, self._seen)
 
     @classmethod
     def open(cls, path: str | Path, *, mmap: bool = True) -> "Index":
         """Read what `save` wrote; with `mmap` vectors stay on disk until they are touched."""
-        directory, manifest = read_manifest(path, FORMAT, FORMAT_VERSION)
-        store = read_store(directory, manifest, "vectors", mmap=mmap)
-        return index_from(store, manifest, str(directory))
+
+        def read() -> "Index":
+            directory, manifest = read_manifest(path, FORMAT, FORMAT_VERSION)
+            return index_from(read_store(directory, manifest, "vectors", mmap=mmap), manifest, str(directory))
+
+        index, seen = read_settled(path, read)
+        index._seen = seen
+        return index
 
     def recall_against(self, exact: "Index", q: Any, k: int = 10) -> float:
         """The mean share of the exact engine's k nearest that this index finds."""
