@@ -20,6 +20,8 @@ _PUBLIC = {
     "polynomial_expressivity": "erlangen.audit.expressivity:polynomial_expressivity",
     "register": "erlangen.audit.presets:register",
     "invariance": "erlangen.audit.invariance",
+    "landscape": "erlangen.audit.landscape",
+    "bias": "erlangen.audit.bias",
 }
 __all__ = sorted(_PUBLIC)
 
