@@ -1,12 +1,12 @@
-"""Groups with translations, as homogeneous matrices, and uniform scalings."""
+"""Groups with translations, as homogeneous matrices."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from erlangen.groups.base import Batch, Device, LieGroup, Sampler
-from erlangen.groups.elements import as_batch, draw_normal, leaves
+from erlangen.groups.base import Batch, Device, MatrixGroup, Sampler
+from erlangen.groups.elements import as_batch, draw_normal
 from erlangen.groups.orthogonal import SO, O, antisymmetric_basis
 
 
@@ -21,7 +21,7 @@ def homogeneous(linear: Tensor, shift: Tensor) -> Tensor:
     return out
 
 
-class Euclidean(LieGroup[Tensor]):
+class Euclidean(MatrixGroup):
     """What SE(n), E(n) and T(n) share: x -> A x + t with A from an orthogonal group, as `[n+1, n+1]` matrices.
 
     Translations are drawn from a Gaussian of standard deviation `radius` (default 1); the distance
@@ -30,31 +30,12 @@ class Euclidean(LieGroup[Tensor]):
 
     acts_on_points = True
     is_compact = False
-    _name = ""
-
-    def __init__(self, n: int) -> None:
-        if n < 1:
-            raise ValueError(f"n: {self._name}(n) needs n >= 1, given {n}")
-        self.n = n
-        self.name = f"{self._name}({n})"
-        self.element_shape = (n + 1, n + 1)
-        self.point_dim = n
+    _rows = 1
 
     @property
     def linear(self) -> SO | None:
         """The orthogonal group of the linear parts; None for pure translations."""
         return None
-
-    @property
-    def matrix_dim(self) -> int:
-        return self.n + 1
-
-    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
-        eye = torch.eye(self.n + 1, dtype=dtype or torch.get_default_dtype(), device=device)
-        return eye.expand(*as_batch(batch), self.n + 1, self.n + 1).clone()
-
-    def compose(self, g: Tensor, h: Tensor) -> Tensor:
-        return g @ h
 
     def inverse(self, g: Tensor) -> Tensor:
         back = g[..., : self.n, : self.n].mT
@@ -91,12 +72,6 @@ class Euclidean(LieGroup[Tensor]):
         scale = 1.0 if radius is None else radius
         shift = g[..., : self.n, self.n] / scale
         return -shift.square().sum(-1) / 2 - self.n * (math.log(scale) + math.log(2 * math.pi) / 2)
-
-    def matrix(self, g: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        return g if dtype is None else g.to(dtype)
-
-    def point_matrix(self, g: Tensor, n: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
-        return self.matrix(g, dtype)[..., : self.n, : self.n]
 
     def point_translation(self, g: Tensor, dtype: torch.dtype | None = None) -> Tensor | None:
         return self.matrix(g, dtype)[..., : self.n, self.n]
@@ -223,79 +198,3 @@ class Translation(Euclidean):
 
     def exp(self, v: Tensor) -> Tensor:
         return homogeneous(torch.eye(self.n, dtype=v.dtype, device=v.device), v)
-
-
-class Scaling(LieGroup[Tensor]):
-    """Uniform scalings x -> s x with s > 0. Element: `()`. Sampled log-normally with spread `radius` (default 0.5)."""
-
-    name = "Scaling"
-    dim = 1
-    is_compact = False
-    is_abelian = True
-    is_connected = True
-    acts_on_points = True
-    matrix_dim = 1
-
-    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
-        return torch.ones(as_batch(batch), dtype=dtype or torch.get_default_dtype(), device=device)
-
-    def compose(self, g: Tensor, h: Tensor) -> Tensor:
-        return g * h
-
-    def inverse(self, g: Tensor) -> Tensor:
-        return 1 / g
-
-    def sample(
-        self,
-        batch: Batch = (),
-        *,
-        generator: torch.Generator | None = None,
-        dtype: torch.dtype | None = None,
-        device: Device = None,
-        radius: float | int | None = None,
-    ) -> Tensor:
-        spread = 0.5 if radius is None else radius
-        normal = draw_normal(as_batch(batch), generator, device)
-        return torch.exp(spread * normal).to(dtype or torch.get_default_dtype())
-
-    def log_prob(self, g: Tensor, *, radius: float | int | None = None) -> Tensor:
-        spread = 0.5 if radius is None else radius
-        return -(torch.log(g) / spread).square() / 2 - math.log(spread) - math.log(2 * math.pi) / 2
-
-    def matrix(self, g: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        return g[..., None, None] if dtype is None else g[..., None, None].to(dtype)
-
-    def point_matrix(self, g: Tensor, n: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
-        if n is None:
-            raise ValueError("n: Scaling acts on points of any dimension; say which")
-        m = self.matrix(g, dtype)
-        return m * torch.eye(n, dtype=m.dtype, device=m.device)
-
-    def algebra_basis(self, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
-        return torch.ones(1, 1, 1, dtype=dtype or torch.get_default_dtype(), device=device)
-
-    def exp(self, v: Tensor) -> Tensor:
-        return torch.exp(v[..., 0])
-
-    def log(self, g: Tensor) -> Tensor:
-        return torch.log(g)[..., None]
-
-    def distance(self, g: Tensor, h: Tensor) -> Tensor:
-        return (torch.log(g) - torch.log(h)).abs()
-
-    def contains(self, g: Tensor, atol: float = 1e-5) -> Tensor:
-        return (g > 0) & torch.isfinite(g)
-
-    def project(self, m: Tensor) -> Tensor:
-        return m.abs().clamp_min(torch.finfo(leaves(m)[0].dtype).tiny)
-
-    def parts(self) -> dict[str, Sampler]:
-        return {"scale": self.sample}
-
-    def grid(self, num: int) -> Tensor:
-        """Identity, then scales from 1/2 to 2 equally spaced in the logarithm."""
-        rest = torch.linspace(-math.log(2.0), math.log(2.0), max(num - 1, 1), dtype=torch.float64)
-        return torch.cat([torch.ones(1, dtype=torch.float64), torch.exp(rest)])[:num]
-
-    def label(self, g: Tensor) -> str:
-        return f"scale {float(g):.3g}"

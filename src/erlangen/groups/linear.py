@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from erlangen.groups.base import Batch, Device, GroupMembershipError, LieGroup, Sampler
+from erlangen.groups.base import Batch, Device, GroupMembershipError, MatrixGroup, Sampler
 from erlangen.groups.elements import as_batch, draw_normal
 from erlangen.groups.matrix_log import principal_logarithm
 from erlangen.groups.orthogonal import SO, antisymmetric_basis, haar_orthogonal, rotation_angle, to_special
@@ -37,7 +37,7 @@ def helmert(n: int) -> Tensor:
     return rows / rows.norm(dim=-1, keepdim=True)
 
 
-class GLPlus(LieGroup[Tensor]):
+class GLPlus(MatrixGroup):
     """GL⁺(n): n x n matrices of positive determinant. Element: `[n, n]`.
 
     Drawn as exp(X) R with a Haar rotation R and a symmetric Gaussian X of standard deviation `radius` (default 0.5) in
@@ -55,34 +55,12 @@ class GLPlus(LieGroup[Tensor]):
     _traceless = False
 
     def __init__(self, n: int) -> None:
-        if n < 1:
-            raise ValueError(f"n: {self._name}(n) needs n >= 1, given {n}")
-        self.n = n
-        self.name = f"{self._name}({n})"
+        super().__init__(n)
         self.dim = n * n - int(self._traceless)
-        self.element_shape = (n, n)
-        self.point_dim = n
         self.is_abelian = n == 1
-
-    @property
-    def matrix_dim(self) -> int:
-        return self.n
-
-    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
-        eye = torch.eye(self.n, dtype=dtype or torch.get_default_dtype(), device=device)
-        return eye.expand(*as_batch(batch), self.n, self.n).clone()
-
-    def compose(self, g: Tensor, h: Tensor) -> Tensor:
-        return g @ h
 
     def inverse(self, g: Tensor) -> Tensor:
         return torch.linalg.inv(g)
-
-    def matrix(self, g: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        return g if dtype is None else g.to(dtype)
-
-    def point_matrix(self, g: Tensor, n: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
-        return self.matrix(g, dtype)
 
     def sample(
         self,

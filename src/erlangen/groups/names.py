@@ -4,13 +4,14 @@ import re
 from collections.abc import Callable
 
 from erlangen._registry import unknown_name
-from erlangen.groups.affine import SE, E, Scaling, Translation
+from erlangen.groups.affine import SE, E, Translation
 from erlangen.groups.base import Group
 from erlangen.groups.finite import Cyclic, Dihedral, Symmetric
 from erlangen.groups.linear import SL, GLPlus
 from erlangen.groups.orthogonal import SO, O
 from erlangen.groups.polyhedral import Icosahedral, Octahedral, Tetrahedral
 from erlangen.groups.product import Product
+from erlangen.groups.scaling import Scaling
 from erlangen.groups.unitary import SU, U
 
 ALLOWED = ["C8", "D4", "S5", "S(n)", "O", "T", "I", "SO(2)", "SO(3)", "O(3)", "SE(3)", "E(3)", "T(2)", "Scaling"]

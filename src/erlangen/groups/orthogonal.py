@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from erlangen.groups.base import Batch, Device, GroupLogError, LieGroup, Sampler
+from erlangen.groups.base import Batch, Device, GroupLogError, MatrixGroup, Sampler
 from erlangen.groups.elements import as_batch, draw_normal, plane_rotation
 
 
@@ -68,7 +68,7 @@ def rotation_angle(m: Tensor) -> Tensor:
     return (angles.square().sum(-1) / 2).sqrt()
 
 
-class SO(LieGroup[Tensor]):
+class SO(MatrixGroup):
     """SO(n): rotations of R^n. Element: `[n, n]`. Sampled from Haar measure; distance is the rotation angle."""
 
     acts_on_points = True
@@ -76,25 +76,9 @@ class SO(LieGroup[Tensor]):
     _name = "SO"
 
     def __init__(self, n: int) -> None:
-        if n < 1:
-            raise ValueError(f"n: {self._name}(n) needs n >= 1, given {n}")
-        self.n = n
-        self.name = f"{self._name}({n})"
+        super().__init__(n)
         self.dim = n * (n - 1) // 2
-        self.element_shape = (n, n)
-        self.point_dim = n
         self.is_abelian = n <= 2
-
-    @property
-    def matrix_dim(self) -> int:
-        return self.n
-
-    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
-        eye = torch.eye(self.n, dtype=dtype or torch.get_default_dtype(), device=device)
-        return eye.expand(*as_batch(batch), self.n, self.n).clone()
-
-    def compose(self, g: Tensor, h: Tensor) -> Tensor:
-        return g @ h
 
     def inverse(self, g: Tensor) -> Tensor:
         return g.mT
@@ -110,12 +94,6 @@ class SO(LieGroup[Tensor]):
     ) -> Tensor:
         q = haar_orthogonal(as_batch(batch), self.n, generator, device)
         return to_special(q).to(dtype or torch.get_default_dtype())
-
-    def matrix(self, g: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        return g if dtype is None else g.to(dtype)
-
-    def point_matrix(self, g: Tensor, n: int | None = None, dtype: torch.dtype | None = None) -> Tensor:
-        return self.matrix(g, dtype)
 
     def algebra_basis(self, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
         return antisymmetric_basis(self.n, dtype, device)

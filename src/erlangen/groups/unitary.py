@@ -5,7 +5,7 @@ import math
 import torch
 from torch import Tensor
 
-from erlangen.groups.base import Batch, Device, LieGroup, Sampler
+from erlangen.groups.base import Batch, Device, MatrixGroup, Sampler
 from erlangen.groups.elements import as_batch, complex_dtype, draw_normal
 from erlangen.groups.linear import helmert
 
@@ -60,7 +60,7 @@ def unitary_angles(g: Tensor) -> tuple[Tensor, Tensor]:
     return math.pi - torch.remainder(math.pi - angles, 2 * math.pi), vectors
 
 
-class U(LieGroup[Tensor]):
+class U(MatrixGroup):
     """U(n): unitary matrices. Element: complex `[n, n]`, Haar-distributed; a real `dtype` names the precision.
 
     `distance` is the bi-invariant geodesic one, the root of the sum of the squared eigenvalue angles of g⁻¹h.
@@ -72,30 +72,12 @@ class U(LieGroup[Tensor]):
     _special = False
 
     def __init__(self, n: int) -> None:
-        if n < 1:
-            raise ValueError(f"n: {self._name}(n) needs n >= 1, given {n}")
-        self.n = n
-        self.name = f"{self._name}({n})"
+        super().__init__(n)
         self.dim = n * n - int(self._special)
-        self.element_shape = (n, n)
         self.is_abelian = n == 1
-
-    @property
-    def matrix_dim(self) -> int:
-        return self.n
-
-    def identity(self, batch: Batch = (), *, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
-        eye = torch.eye(self.n, dtype=complex_dtype(dtype), device=device)
-        return eye.expand(*as_batch(batch), self.n, self.n).clone()
-
-    def compose(self, g: Tensor, h: Tensor) -> Tensor:
-        return g @ h
 
     def inverse(self, g: Tensor) -> Tensor:
         return g.mH.contiguous()
-
-    def matrix(self, g: Tensor, dtype: torch.dtype | None = None) -> Tensor:
-        return g if dtype is None else g.to(complex_dtype(dtype))
 
     def sample(
         self,

@@ -11,11 +11,12 @@ from erlangen.groups.actions.image import Image
 from erlangen.groups.actions.linear import LeftMul, Linear, Points, Vectors
 from erlangen.groups.actions.permute import Permute, Sequence
 from erlangen.groups.actions.sphere import Sphere
-from erlangen.groups.affine import Euclidean, Scaling, Translation
+from erlangen.groups.affine import Euclidean, Translation
 from erlangen.groups.base import Group
 from erlangen.groups.finite import Cyclic, Dihedral, Symmetric
 from erlangen.groups.names import parse
 from erlangen.groups.product import Product
+from erlangen.groups.scaling import Scaling
 
 _IRREPS = re.compile(r"\s*(\d+\s*x\s*)?\d+[eoy]?(\s*\+\s*(\d+\s*x\s*)?\d+[eoy]?)*\s*")
 Maker = Callable[[Group, bool], Action | None]

@@ -1,6 +1,5 @@
 """What a group is: sample, compose, invert, enumerate or exponentiate, on plain tensors."""
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Literal, NamedTuple, TypeVar
@@ -8,7 +7,7 @@ from typing import Any, Generic, Literal, NamedTuple, TypeVar
 import torch
 from torch import Tensor
 
-from erlangen.groups.elements import first_leaf, map_elem
+from erlangen.groups.elements import first_leaf
 
 Element = TypeVar("Element")
 Sampler = Callable[..., Any]
@@ -237,141 +236,3 @@ class Group(ABC, Generic[Element]):
 
     def __repr__(self) -> str:
         return self.name
-
-
-class FiniteGroup(Group[Element]):
-    """A group that can list its elements."""
-
-    max_enumeration = 1_000_000
-
-    @property
-    @abstractmethod
-    def order(self) -> int: ...
-
-    @abstractmethod
-    def elements(self) -> Element:
-        """All elements along one batch dimension, `[order, *E]`, identity first."""
-
-    @abstractmethod
-    def index(self, g: Element) -> Tensor:
-        """The place of an element in `elements()`, int64 `[*B]`."""
-
-    @property
-    def table(self) -> Tensor:
-        """The multiplication table, int64 `[order, order]`: `table[i, j] = index(compose(e_i, e_j))`."""
-        if self.order > 5000:
-            raise ValueError(f"group: the table of {self.name} has {self.order}^2 entries; at most 5000^2 are built")
-        everything = self.elements()
-        rows = map_elem(lambda e: e[:, None], everything)
-        columns = map_elem(lambda e: e[None, :], everything)
-        return self.index(self.compose(rows, columns))
-
-    def discrete_generators(self) -> list[Element]:
-        """A small generating set: elements in order, each one that the earlier ones do not reach."""
-        table = self.table
-        reached = torch.zeros(self.order, dtype=torch.bool)
-        reached[0] = True
-        chosen: list[int] = []
-        while not bool(reached.all()):
-            chosen.append(int((~reached).to(torch.int64).argmax()))
-            while True:
-                members = reached.nonzero()[:, 0]
-                products = table[members][:, torch.tensor(chosen)].flatten()
-                fresh = reached.clone()
-                fresh[products] = True
-                if bool((fresh == reached).all()):
-                    break
-                reached = fresh
-        return [self.element(i) for i in chosen]
-
-    @property
-    def classes(self) -> Tensor:
-        """The conjugacy class of every element of `elements()`, int64 `[order]`; 0 is the identity's."""
-        from erlangen.groups.characters import conjugacy_classes
-
-        return conjugacy_classes(self)
-
-    @property
-    def character_table(self) -> Tensor:
-        """The complex irreducible characters on the classes, complex128 `[classes, classes]`, the trivial one first."""
-        from erlangen.groups.characters import character_table
-
-        return character_table(self)
-
-    def element(self, index: int | Tensor) -> Element:
-        """The elements at these places of `elements()`."""
-        return map_elem(lambda e: e[index], self.elements())
-
-    def grid(self, num: int) -> Element:
-        return self.elements()
-
-    def distance(self, g: Element, h: Element) -> Tensor:
-        """Frobenius distance of the matrices: bi-invariant, because they are orthogonal."""
-        return (self.matrix(g, torch.float64) - self.matrix(h, torch.float64)).flatten(-2).norm(dim=-1)
-
-    def _guard_enumeration(self) -> None:
-        if self.order > self.max_enumeration:
-            raise ValueError(f"group: {self.name} has {self.order} elements; at most {self.max_enumeration} are listed")
-
-
-class LieGroup(Group[Element]):
-    """A group of matrices with an exponential map; algebra elements are coordinates `[*B, dim]`."""
-
-    @abstractmethod
-    def algebra_basis(self, dtype: torch.dtype | None = None, device: Device = None) -> Tensor:
-        """A basis of the Lie algebra, `[dim, matrix_dim, matrix_dim]`."""
-
-    @abstractmethod
-    def log(self, g: Element) -> Tensor:
-        """Coordinates v with exp(v) = g; raises `GroupLogError` where there is none or it is not unique."""
-
-    def discrete_generators(self) -> list[Element]:
-        """One element of every other connected component that generates the rest (a reflection of O(n))."""
-        return []
-
-    def generators(self) -> Generators:
-        return Generators(self.algebra_basis(torch.float64), self.discrete_generators())
-
-    def hat(self, v: Tensor) -> Tensor:
-        """Coordinates -> matrix of the Lie algebra."""
-        basis = self.algebra_basis(v.dtype, v.device)
-        return torch.einsum("...k,kij->...ij", v.to(basis.dtype), basis)
-
-    def vee(self, m: Tensor) -> Tensor:
-        """Matrix of the Lie algebra -> coordinates; the inverse of `hat`."""
-        basis = self.algebra_basis(m.dtype, m.device)
-        norms = basis.abs().square().sum((-2, -1))
-        along = torch.einsum("...ij,kij->...k", m.to(basis.dtype), basis.conj())
-        return (along.real if along.is_complex() else along) / norms
-
-    def bracket(self, v: Tensor, w: Tensor) -> Tensor:
-        a, b = self.hat(v), self.hat(w)
-        return self.vee(a @ b - b @ a)
-
-    def exp(self, v: Tensor) -> Element:
-        """The exponential map, `[*B, dim]` -> elements."""
-        if v.shape[-1] != self.dim:
-            raise ValueError(f"v: {self.name} has {self.dim} algebra coordinates, given {v.shape[-1]}")
-        return torch.linalg.matrix_exp(self.hat(v))
-
-    def adjoint_matrix(self, g: Element) -> Tensor:
-        """v -> vee(g hat(v) g^-1), `[*B, dim, dim]`."""
-        m = self.matrix(g)[..., None, :, :]
-        moved = m @ self.algebra_basis(m.dtype, m.device) @ self.matrix(self.inverse(g))[..., None, :, :]
-        return self.vee(moved).mT
-
-    def modular(self, g: Element) -> Tensor:
-        """Δ(g) = 1 / |det Ad(g)|, the factor in μ(A g) = Δ(g) μ(A) for a left Haar measure μ; 1 if unimodular, `[*B]`."""
-        return 1 / torch.linalg.det(self.adjoint_matrix(g)).abs()
-
-    def grid(self, num: int) -> Element:
-        """Identity, the discrete generators, then elements of the one-parameter subgroups in turn."""
-        start = [self.identity(dtype=torch.float64), *self.discrete_generators()][:num]
-        count = num - len(start)
-        v = torch.zeros(count, self.dim, dtype=torch.float64)
-        for j in range(count):
-            v[j, j % self.dim] = math.pi * (j + 1) / (count + 1)
-        first = map_elem(lambda *e: torch.stack(e), *start)
-        if count == 0:
-            return first
-        return map_elem(lambda a, b: torch.cat([a, b.to(a)]), first, self.exp(v))
