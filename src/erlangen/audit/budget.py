@@ -12,7 +12,7 @@ class PlanError(ValueError):
 
 def parse_bytes(size: str | int) -> int:
     """`"2GiB"`, `"500 MB"` or a number of bytes."""
-    match = re.fullmatch(r"\s*([0-9.]+)\s*([A-Za-z]*)\s*", str(size))
+    match = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-z]*)\s*", str(size))
     if match is None or match[2].upper() not in UNITS:
         raise ValueError(f"ram: {size!r} is no size; write bytes or a number with KiB, MiB, GiB, KB, MB or GB")
     return int(float(match[1]) * UNITS[match[2].upper()])
@@ -41,27 +41,54 @@ class Budget:
 
 @dataclass(frozen=True)
 class Needs:
-    """What one probe asks for: bytes held beyond the shared samples, samples moved, and how to get by with less."""
+    """What one probe asks for, and how to get by with less.
+
+    `nbytes`: held while it finishes, beyond the shared samples (probes finish one after the other, so the largest
+    counts). `state_bytes`: its streaming state, held during the pass beside all others. `raw`: the flattened inputs of
+    all rows. `twin`: rows of the reference model. `training`: rows of the samples that the model was fitted on.
+    """
 
     nbytes: int = 0
     labels: bool = False
     orbit: bool = False
     classifier: bool = False
     cheaper: str = "Budget(samples=...) with fewer samples"
+    state_bytes: int = 0
+    raw: bool = False
+    twin: bool = False
+    training: bool = False
 
 
-def check_plan(shared: int, needs: dict[str, Needs], budget: Budget) -> int:
-    """The bytes the plan will hold; raises `PlanError` if that is over the budget."""
+def check_plan(shared: int, needs: dict[str, Needs], budget: Budget, *, raw: int = 0) -> int:
+    """The bytes the plan will hold; raises `PlanError` if that is over the budget.
+
+    `shared` are the bytes of rows and inputs, `raw` those of all flattened inputs, if a probe asks for them.
+    """
     limit = parse_bytes(budget.ram)
     if shared > limit:
         raise PlanError(
             f"budget: the activations of {budget.samples} samples take {shared:,} bytes of the {limit:,} allowed; "
             f"use Budget(samples={max(4, int(budget.samples * limit / shared * 0.8))}) or fewer layers"
         )
+    asking = [name for name, need in needs.items() if need.raw]
+    if raw and shared + raw > limit:
+        raise PlanError(
+            f"probes: {asking[0] if asking else 'data'!r} needs the inputs of all {budget.samples} samples, {raw:,} "
+            f"bytes beside {shared:,} of shared samples, more than the {limit:,} of the budget; cheaper: "
+            f"Budget(samples={max(4, int(budget.samples * (limit - shared) / raw * 0.8))})"
+        )
+    held = shared + raw
     for name, need in needs.items():
-        if shared + need.nbytes > limit:
+        held += need.state_bytes
+        if held > limit:
             raise PlanError(
-                f"probes: {name!r} needs {need.nbytes:,} bytes beside {shared:,} of shared samples, more than the "
+                f"probes: {name!r} needs {need.state_bytes:,} bytes of streaming state beside {held - need.state_bytes:,} "
+                f"of other state and shared samples, more than the {limit:,} of the budget; cheaper: {need.cheaper}"
+            )
+    for name, need in needs.items():
+        if held + need.nbytes > limit:
+            raise PlanError(
+                f"probes: {name!r} needs {need.nbytes:,} bytes beside {held:,} of shared samples, more than the "
                 f"{limit:,} of the budget; cheaper: {need.cheaper}"
             )
-    return shared + max((n.nbytes for n in needs.values()), default=0)
+    return held + max((n.nbytes for n in needs.values()), default=0)

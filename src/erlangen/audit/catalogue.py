@@ -3,7 +3,9 @@
 from erlangen.audit.probes import (
     alignment_uniformity,
     cka,
+    dead_units,
     equivariance,
+    generalization,
     knn,
     lie_derivative,
     linear_probe,
@@ -15,7 +17,9 @@ from erlangen.audit.probes import (
 __all__ = [
     "alignment_uniformity",
     "cka",
+    "dead_units",
     "equivariance",
+    "generalization",
     "knn",
     "lie_derivative",
     "linear_probe",

@@ -7,12 +7,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from erlangen.audit.inputs import Source
 from erlangen.nn.tap import Tap
 from erlangen.stats import Reservoir
+from erlangen.stats.reservoir import random_keys
+from erlangen.stats.sketch import count_sketch
 
 EMBEDDING = "embedding"
 MOST_ROWS = 24
+WIDEST = 4096
+TWIN_ROWS_KEPT = 2000
+
+
+class NotApplicable(Exception):
+    """Raised by a probe that has nothing to look at; its text becomes the finding."""
 
 
 def as_embedding(output: Any) -> Tensor:
@@ -29,15 +36,34 @@ def as_embedding(output: Any) -> Tensor:
     return output.flatten(2).mean(2) if output.dim() > 2 else output
 
 
+@dataclass(frozen=True)
+class Batch:
+    """What a streaming probe is shown: inputs, labels (-1: none), places in the data set, and `rows[name]` `[n, d]`
+    of every layer and of the embedding (nothing where there is no model)."""
+
+    x: Tensor
+    label: Tensor
+    index: Tensor
+    rows: dict[str, Tensor]
+
+
 @dataclass
 class Collected:
-    """What the pass kept: `rows[name]` is `[n, d]` for every layer and for the embedding."""
+    """What the pass kept.
+
+    `rows[name]` is `[n, d]` for every layer and for the embedding; `inputs` are the few inputs that are moved about,
+    `input_rows` their places among the rows. `raw_rows` are the flattened inputs of all rows, if a probe needs them;
+    `twin` the rows of the reference model at the places `twin_rows`, likewise.
+    """
 
     rows: dict[str, Tensor]
     label: Tensor
     index: Tensor
     inputs: Tensor
     input_rows: Tensor
+    raw_rows: Tensor | None = None
+    twin: dict[str, Tensor] = field(default_factory=dict)
+    twin_rows: Tensor | None = None
     labelled: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
@@ -45,14 +71,26 @@ class Collected:
 
     @property
     def embedding(self) -> Tensor:
+        if EMBEDDING not in self.rows:
+            raise NotApplicable("there is no model, so there is no embedding to look at")
         return self.rows[EMBEDDING]
+
+    @property
+    def raw(self) -> Tensor:
+        """The flattened inputs `[n, values]` of all rows; kept where `needs` says `raw=True`, or without a model."""
+        if self.raw_rows is None:
+            raise NotApplicable(
+                "the inputs of all rows were not kept: the probe must ask for them with Needs(raw=True)"
+            )
+        return self.raw_rows
 
     def __len__(self) -> int:
         return len(self.label)
 
     @property
     def nbytes(self) -> int:
-        held = [*self.rows.values(), self.label, self.index, self.inputs]
+        held = [*self.rows.values(), self.label, self.index, self.inputs, *self.twin.values()]
+        held += [self.raw_rows] if self.raw_rows is not None else []
         return sum(t.numel() * t.element_size() for t in held)
 
 
@@ -61,7 +99,8 @@ def run_model(model: nn.Module, x: Tensor, layers: list[str], pools: Mapping[str
     """Pooled float32 activations of the layers and the embedding, on the CPU.
 
     A layer of regular features (its group's order in `pools`) is averaged over the group as well as over positions, so
-    that what is left is invariant if the layer is equivariant.
+    that what is left is invariant if the layer is equivariant. A layer of more than 4,096 values a sample is sketched
+    down to that many.
     """
     with Tap(model, layers) if layers else _NoTap() as tap:
         output = as_embedding(model(x))
@@ -74,7 +113,8 @@ def run_model(model: nn.Module, x: Tensor, layers: list[str], pools: Mapping[str
             continue
         value = value.flatten(1).float().cpu()
         order = pools.get(name.split("#")[0], 1)
-        rows[name] = value.unflatten(1, (-1, order)).mean(2) if order > 1 and value.shape[1] % order == 0 else value
+        value = value.unflatten(1, (-1, order)).mean(2) if order > 1 and value.shape[1] % order == 0 else value
+        rows[name] = count_sketch(value, WIDEST)
     rows[EMBEDDING] = output.float().cpu()
     return rows
 
@@ -100,23 +140,54 @@ def regular_orders(model: nn.Module, layers: list[str]) -> dict[str, int]:
     return orders
 
 
-def collect(
-    source: Source, run: Callable[[Tensor], dict[str, Tensor]], *, samples: int, inputs: int, seed: int, device: Any
-) -> Collected:
-    """Run the model once over the source; keep at most `samples` rows and `inputs` of the inputs themselves."""
-    kept, moved = Reservoir(samples, seed=seed), Reservoir(inputs, seed=seed + 1)
-    names: list[str] = []
-    for x, label, index in source.batches:
-        rows = run(x.to(device))
-        names = names or list(rows)
-        kept.update(index, label=label, **{f"rows/{n}": rows[n] for n in names})
-        moved.update(index, inputs=x)
-    if not kept.seen:
-        raise ValueError("data: no samples")
-    if kept.seen < 4:
-        raise ValueError(f"data: {kept.seen} samples are too few to audit; at least 4 are needed")
-    held, held_inputs = kept.compute(), moved.compute()
-    position = torch.searchsorted(held["index"], held_inputs["index"])
-    return Collected(
-        {n: held[f"rows/{n}"] for n in names}, held["label"], held["index"], held_inputs["inputs"], position
-    )
+class Collector:
+    """Keeps a uniform sample of what passes by: rows of the model, a few inputs, and on request rows of a reference
+    model and the flattened inputs. Collectors of shards merge into the collector of one pass."""
+
+    def __init__(self, *, samples: int, inputs: int, seed: int, expected: int, twin: bool = False, raw: bool = False):
+        self.seed, self.want_twin, self.want_raw = seed, twin, raw
+        self.share = min(1.0, TWIN_ROWS_KEPT / max(expected, 1))
+        self.kept, self.moved = Reservoir(samples, seed=seed), Reservoir(inputs, seed=seed + 1)
+        self.twin = Reservoir(samples, seed=seed)
+
+    def update(self, batch: Batch, twin: Callable[[Tensor], dict[str, Tensor]] | None = None) -> None:
+        raw = {"raw": batch.x.flatten(1).float().cpu()} if self.want_raw else {}
+        rows = {f"rows/{name}": value for name, value in batch.rows.items()}
+        self.kept.update(batch.index, label=batch.label, **raw, **rows)
+        self.moved.update(batch.index, inputs=batch.x)
+        if self.want_twin and twin is not None:
+            chosen = random_keys(batch.index, self.seed + 2) < self.share
+            if bool(chosen.any()):
+                seen = twin(batch.x[chosen])
+                self.twin.update(batch.index[chosen], **{f"rows/{name}": value for name, value in seen.items()})
+
+    def merge(self, other: "Collector") -> "Collector":
+        self.kept.merge(other.kept)
+        self.moved.merge(other.moved)
+        self.twin.merge(other.twin)
+        return self
+
+    @property
+    def seen(self) -> int:
+        return self.kept.seen
+
+    def compute(self) -> Collected:
+        if not self.kept.seen:
+            raise ValueError("data: no samples")
+        if self.kept.seen < 4:
+            raise ValueError(f"data: {self.kept.seen} samples are too few to audit; at least 4 are needed")
+        held, few, twin = self.kept.compute(), self.moved.compute(), self.twin.compute()
+        return Collected(
+            _named_rows(held),
+            held["label"],
+            held["index"],
+            few["inputs"],
+            torch.searchsorted(held["index"], few["index"]),
+            raw_rows=held.get("raw"),
+            twin=_named_rows(twin),
+            twin_rows=torch.searchsorted(held["index"], twin["index"]) if twin else None,
+        )
+
+
+def _named_rows(held: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix("rows/"): value for name, value in held.items() if name.startswith("rows/")}

@@ -6,21 +6,28 @@ from erlangen._registry import probes as registry
 from erlangen._registry import unknown_name
 from erlangen.audit.probe import Probe
 
-BUILT_IN = (
-    "equivariance",
-    "lie_derivative",
-    "orbit_accuracy",
-    "shift_consistency",
-    "knn",
-    "linear_probe",
-    "rankme",
-    "alignment_uniformity",
-    "cka",
-)
 PRESETS: dict[str, tuple[str, ...]] = {
-    "fast": ("rankme", "knn", "shift_consistency"),
-    "standard": BUILT_IN,
+    "fast": ("dead_units", "rankme", "knn", "shift_consistency"),
+    "standard": (
+        "equivariance",
+        "lie_derivative",
+        "orbit_accuracy",
+        "shift_consistency",
+        "knn",
+        "linear_probe",
+        "generalization",
+        "dead_units",
+        "rankme",
+        "alignment_uniformity",
+        "cka",
+        "intrinsic_dimension",
+        "collapse",
+        "feature_complexity",
+    ),
     "symmetry": ("equivariance", "lie_derivative", "orbit_accuracy", "shift_consistency"),
+    "dataset": ("duplicates", "contradictory_labels", "data_dimension", "label_sharpness", "scaling_law"),
+    "theory": ("criticality",),
+    "science": ("convergent", "rsa", "geometry", "features", "degeneracy", "task_circuits"),
 }
 
 register = registry.register
@@ -29,7 +36,7 @@ register = registry.register
 def choose(probes: Any) -> list[Probe]:
     """Probe objects for a preset, a name, names or objects."""
     if isinstance(probes, str) and probes in PRESETS:
-        probes = PRESETS[probes]
+        probes = [name for name in PRESETS[probes] if name in registry]
     chosen: list[Probe] = []
     for probe in [probes] if isinstance(probes, (str, Probe)) else list(probes):
         if isinstance(probe, str):
@@ -38,6 +45,8 @@ def choose(probes: Any) -> list[Probe]:
             probe = registry.build(probe)
         if not isinstance(probe, Probe):
             raise TypeError(f"probes: got {type(probe).__name__}; allowed are presets, names and Probe objects")
+        if probe.name in {p.name for p in chosen}:
+            raise ValueError(f"probes: {probe.name!r} is there twice; a report has one of each name")
         chosen.append(probe)
     if not chosen:
         raise ValueError("probes: none given; name a preset or at least one probe")

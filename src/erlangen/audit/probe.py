@@ -9,23 +9,26 @@ import torch
 from torch import Tensor, nn
 
 from erlangen.audit.budget import Budget, Needs
-from erlangen.audit.collect import Collected, run_model
+from erlangen.audit.collect import Batch, Collected, NotApplicable, run_model
 from erlangen.audit.finding import Finding
 from erlangen.audit.orbit import Orbit
+
+__all__ = ["Batch", "Context", "Needs", "NotApplicable", "OrbitRows", "Probe", "StreamingProbe"]
 
 TWIN_ROWS = 128
 FLOOR_ROWS = 256
 
 
-class NotApplicable(Exception):
-    """Raised by a probe that has nothing to look at; its text becomes the finding."""
-
-
 @dataclass
 class Context:
-    """Everything a probe may use."""
+    """Everything a probe may use.
 
-    model: nn.Module
+    `network` is None where a data set is audited alone; `model` is the same for a probe that cannot do without.
+    `training` are samples that the model was fitted on, with labels, where they are known. `states` holds what
+    streaming probes have accumulated, by name.
+    """
+
+    network: nn.Module | None
     twin: nn.Module | None
     twin_name: str
     layers: list[str]
@@ -41,7 +44,17 @@ class Context:
     rows: int
     dimensions: dict[str, int]
     input_shape: tuple[int, ...]
+    training: tuple[Tensor, Tensor] | None = None
+    sketched: dict[str, int] = field(default_factory=dict)
+    states: dict[str, Any] = field(default_factory=dict)
     collected: Collected = field(init=False)
+
+    @property
+    def model(self) -> nn.Module:
+        """The model; `NotApplicable` where there is none."""
+        if self.network is None:
+            raise NotApplicable("there is no model to look at, only data")
+        return self.network
 
     def generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed)
@@ -62,6 +75,13 @@ class Context:
 
     def class_name(self, label: int) -> str:
         return self.class_names[label] if label < len(self.class_names) else str(label)
+
+    @cached_property
+    def training_rows(self) -> dict[str, Tensor]:
+        """Activations and embedding of the samples that the model was fitted on; computed once for all probes."""
+        if self.training is None:
+            raise NotApplicable("which samples the model was fitted on is not known: give them as training=(x, labels)")
+        return self.run(self.training[0])
 
     @cached_property
     def orbit_rows(self) -> "OrbitRows":
@@ -97,7 +117,11 @@ class OrbitRows:
 
 
 class Probe:
-    """Base of all probes: override `needs` and `finish`; `name` is the one it is registered under."""
+    """Base of all probes: override `needs` and `finish`; `name` is the one it is registered under.
+
+    Such a probe works on the sample of rows that the audit keeps. One that wants to see every row is a
+    `StreamingProbe`.
+    """
 
     name: ClassVar[str] = ""
 
@@ -108,3 +132,30 @@ class Probe:
     def finish(self, ctx: Context) -> list[Finding]:
         """The findings, from `ctx.collected`; raise `NotApplicable` where there is nothing to measure."""
         raise NotImplementedError
+
+
+class StreamingProbe(Probe):
+    """A probe with a mergeable state that is shown every batch: override `start`, `update`, `merge` and `conclude`.
+
+    The states of the processes of a distributed audit are merged in the order of their ranks; merging must give what
+    one pass over all rows would have given. `needs` states the bytes of the state as `state_bytes`.
+    """
+
+    def start(self, ctx: Context) -> Any:
+        """An empty state; `ctx.collected` is not there yet."""
+        raise NotImplementedError
+
+    def update(self, state: Any, batch: Batch) -> None:
+        """Take in one batch."""
+        raise NotImplementedError
+
+    def merge(self, state: Any, other: Any) -> Any:
+        """The state of both together; associative."""
+        return state.merge(other)
+
+    def conclude(self, state: Any, ctx: Context) -> list[Finding]:
+        """The findings, from the state of the whole pass."""
+        raise NotImplementedError
+
+    def finish(self, ctx: Context) -> list[Finding]:
+        return self.conclude(ctx.states[self.name], ctx)

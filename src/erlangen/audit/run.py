@@ -1,35 +1,40 @@
 """`audit`: choose probes, plan, run the model once over the data, let every probe speak, judge."""
 
 import dataclasses
-import platform
-import resource
+import math
 import time
 from collections.abc import Callable
-from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
-from erlangen.audit.budget import Budget, check_plan
-from erlangen.audit.collect import EMBEDDING, collect, regular_orders, run_model
-from erlangen.audit.finding import Cost, Finding
-from erlangen.audit.inputs import Source, open_source
-from erlangen.audit.orbit import Orbit, build_orbit
+from erlangen.audit.budget import Budget, Needs, PlanError, check_plan
+from erlangen.audit.collect import TWIN_ROWS_KEPT, NotApplicable
+from erlangen.audit.finding import Cost, Finding, Reference
+from erlangen.audit.header import make_header
+from erlangen.audit.inputs import open_source, training_part
 from erlangen.audit.panels import build_panels
+from erlangen.audit.passing import Pass
 from erlangen.audit.preserve import left_as_it_was
 from erlangen.audit.presets import choose
-from erlangen.audit.probe import Context, NotApplicable, Probe
+from erlangen.audit.probe import Context, Probe
 from erlangen.audit.report import Report
+from erlangen.audit.setting import make_context, raw_bytes, shared_bytes
+from erlangen.audit.shards import gather, shard
+from erlangen.audit.training import training_findings, training_record
 from erlangen.audit.verdict import correct_for_many
-from erlangen.nn.tap import resolve_layers, untrained_twin
+from erlangen.audit.wrap import as_subject
+from erlangen.stats.sequential import spend
+
+LOOKS = 4
 
 
 def audit(
-    model: nn.Module,
+    model: Any,
     data: Any,
     *,
-    probes: Any = "standard",
+    probes: Any = None,
     layers: Any = "auto",
     group: Any = None,
     reference: Any = "untrained",
@@ -38,169 +43,183 @@ def audit(
     seed: int = 0,
     device: Any = None,
     classifier: Callable[[Tensor], Tensor | None] | None = None,
+    training: Any = None,
+    until: Literal["decided"] | None = None,
 ) -> Report:
     """Look at a model and its data; return findings with intervals, references and verdicts.
 
     Arguments:
-        model: `[batch, ...] -> [batch, dimensions]`. It is left bit for bit as it was.
-        data: a data set (its test part is used), `(x, labels)`, a `DataLoader` or an iterable of batches.
-        probes: a preset ("fast", "standard", "symmetry"), names, or `Probe` objects.
+        model: `[batch, ...] -> [batch, dimensions]`: a module, a fitted run, a function, a pair of a function and its
+            parameters; None looks at the data alone. It is left bit for bit as it was.
+        data: a data set (its test part is used; all of it without a model), `(x, labels)`, a `DataLoader` or an
+            iterable of batches.
+        probes: a preset (`erlangen.audit.PRESETS`), names, or `Probe` objects; left out, "standard", and "dataset"
+            without a model.
         layers: "auto", names or globs.
         group: a name ("SO(2)"), a group or an action; left out, the first symmetry that the model declares.
-        reference: "untrained" for a re-initialised twin, another model, or None.
+        reference: "untrained" for a re-initialised twin, another model, an older report, or None.
         budget: limits on time, memory and samples.
         classifier: embeddings to logits, for what is said about classes.
+        training: samples that the model was fitted on, in any form that `data` may have; left out, the train part of a
+            data set that has one.
+        until: "decided" looks at more and more samples and stops when every verdict is decided; the confidence is
+            spent over the looks, so that looking often does not make false alarms likelier.
+
+    In a process group (`torch.distributed`) every process reads its share and all return the report of one process.
 
     Raises ValueError for an unknown probe or layer, a group that cannot act on the data, samples with NaN; `PlanError`
     (before anything is computed) for a plan over the budget.
     """
-    if not isinstance(model, nn.Module):
-        raise TypeError(f"model: got {type(model).__name__}; it must be a torch.nn.Module")
+    subject = as_subject(model)
     if not 0 < ci < 1:
         raise ValueError(f"ci: {ci}; must be between 0 and 1, for example 0.95")
-    budget = budget or Budget()
-    chosen, began = choose(probes), time.perf_counter()
-    source = open_source(data, samples=budget.samples, seed=seed)
-    device = device or next((p.device for p in model.parameters()), torch.device("cpu"))
-    with left_as_it_was(model, seed=seed):
-        ctx = _context(model, source, layers, group, reference, budget, ci, seed, device, classifier)
-        needs = {probe.name: probe.needs(ctx) for probe in chosen}
-        rows = min(budget.samples, source.available or budget.samples)
-        planned = check_plan(_shared_bytes(ctx, rows, budget), needs, budget)
-        ctx.collected = collect(
+    if until not in (None, "decided"):
+        raise ValueError(f"until: {until!r}; allowed are 'decided' and None")
+    budget, began, network = budget or Budget(), time.perf_counter(), subject.model
+    if probes is None:
+        probes = "standard" if network is not None else "dataset"
+    chosen, looks = choose(probes), LOOKS if until else 1
+    sizes = {"samples": budget.samples, "seed": seed}
+    source = open_source(data, **sizes, shard=shard(), looks=looks, held_out=network is not None)
+    if device is None:
+        device = next((p.device for p in network.parameters()), None) if network is not None else None
+        device = device or torch.device("cpu")
+    older = reference if isinstance(reference, Report) else None
+    with left_as_it_was(network, reference, classifier, seed=seed):
+        ctx = make_context(
+            network,
             source,
-            lambda x: run_model(model, x, ctx.layers, ctx.pools),
-            samples=budget.samples,
-            inputs=budget.orbit_samples,
+            layers=layers,
+            group=group,
+            reference="untrained" if older is not None else reference,
+            training=None,
+            budget=budget,
+            level=ci,
             seed=seed,
             device=device,
+            classifier=classifier if classifier is not None else subject.classifier,
         )
-        ctx.num_classes = max(int(ctx.collected.label.max()) + 1, len(ctx.class_names))
-        findings: list[Finding] = []
-        for probe in chosen:
-            findings += _run_probe(probe, ctx, needs[probe.name].nbytes, began)
-        findings = correct_for_many(findings, level=ci)
+        needs, silent = _needs(chosen, ctx)
+        raw, twin = any(n.raw for n in needs.values()) or network is None, any(n.twin for n in needs.values())
+        shared = shared_bytes(ctx, twin_rows=TWIN_ROWS_KEPT if twin else 0)
+        planned = check_plan(shared, needs, budget, raw=raw_bytes(ctx) if raw else 0)
+        if network is not None and any(n.training for n in needs.values()):
+            known = training_part(training if training is not None else data, samples=TWIN_ROWS_KEPT, seed=seed)
+            ctx.training = known if training is not None or hasattr(data, "splits") else None
+        batches, passing = iter(source.batches), Pass(ctx, chosen, raw=raw, twin=twin)
+        for look in range(1, looks + 1):
+            expected = ctx.rows // shard()[1]
+            _read(passing, batches, until=None if look == looks else expected >> (looks - look))
+            findings = _look(passing, chosen, needs, silent, ctx, began, level=1 - spend(1 - ci, look, looks))
+            undecided = any(f.verdict == "inconclusive" and f.needs_samples is not None for f in findings)
+            if not undecided or len(ctx.collected) >= ctx.rows:
+                break
         panels = build_panels(findings, ctx)
-    header = _header(model, source, ctx, findings, began, planned)
-    return Report(findings, header, panels)
+    header = make_header(subject.name, source, ctx, findings, planned)
+    if subject.run is not None:
+        header["training"] = training_record(subject.run)
+        findings += training_findings(header["training"])
+    header["seconds"] = time.perf_counter() - began
+    return Report(_beside(findings, older), header, panels)
 
 
-def _context(
-    model: nn.Module,
-    source: Source,
-    layers: Any,
-    group: Any,
-    reference: Any,
-    budget: Budget,
-    ci: float,
-    seed: int,
-    device: Any,
-    classifier: Callable[[Tensor], Tensor | None] | None,
-) -> Context:
-    batches = iter(source.batches)
-    first = next(batches, None)
-    if first is None:
-        raise ValueError("data: no samples")
-    source.batches = chain([first], batches)
-    x = first[0]
-    with torch.inference_mode():  # two samples tell all sizes, and materialise lazy layers before names are resolved
-        model(x[:2].to(device))
-    names = resolve_layers(model, layers) if layers else []
-    pools = regular_orders(model, names)
-    sizes = {name: value.shape[1] for name, value in run_model(model, x[:2].to(device), names, pools).items()}
-    orbit = _orbit(model, group, x, seed)
-    twin, twin_name = None, ""
-    if isinstance(reference, nn.Module):
-        twin, twin_name = reference, "the reference model"
-        twin.eval()
-    elif reference == "untrained":
-        twin, twin_name = untrained_twin(model, seed=seed).eval(), "the same architecture with fresh weights"
-    elif reference is not None:
-        raise ValueError(f"reference: {reference!r}; allowed are 'untrained', a model or None")
-    labels = max(int(first[1].max()) + 1, len(source.class_names))
-    return Context(
-        model=model,
-        twin=twin,
-        twin_name=twin_name,
-        layers=names,
-        pools=pools,
-        orbit=orbit,
-        classifier=classifier,
-        num_classes=labels,
-        class_names=source.class_names,
-        level=ci,
-        seed=seed,
-        budget=budget,
-        device=device,
-        rows=min(budget.samples, source.available or budget.samples),
-        dimensions=sizes,
-        input_shape=tuple(x.shape[1:]),
-    )
+def _needs(chosen: list[Probe], ctx: Context) -> tuple[dict[str, Needs], dict[str, Exception]]:
+    """What every probe needs; a probe that cannot say so is left out and speaks its error."""
+    needs: dict[str, Needs] = {}
+    silent: dict[str, Exception] = {}
+    for probe in chosen:
+        try:
+            needs[probe.name] = probe.needs(ctx)
+        except PlanError:
+            raise
+        except Exception as error:
+            silent[probe.name] = error
+    return needs, silent
 
 
-def _orbit(model: nn.Module, group: Any, x: Tensor, seed: int) -> Orbit | None:
-    if group is None:
-        declared = list(getattr(model, "symmetries", None) or [])
-        inner = getattr(model, "model", None)
-        if not declared and isinstance(inner, nn.Module):
-            declared = list(getattr(inner, "symmetries", None) or [])
-        if not declared:
-            return None
-        group = declared[0].group
-    return build_orbit(group, x, seed=seed)
+def _read(passing: Pass, batches: Any, *, until: int | None) -> None:
+    """Read this process's share; what goes wrong in one process stops them all."""
+    trouble: Exception | None = None
+    try:
+        passing.run(batches, until=until)
+    except Exception as error:
+        trouble = error
+    if shard()[1] == 1:
+        if trouble is not None:
+            raise trouble
+        return
+    for rank, other in enumerate(gather(None if trouble is None else f"{type(trouble).__name__}: {trouble}")):
+        if other is not None:
+            raise trouble if trouble is not None else ValueError(f"process {rank}: {other}")
 
 
-def _shared_bytes(ctx: Context, rows: int, budget: Budget) -> int:
-    inputs = min(rows, budget.orbit_samples)
-    row = 4 * sum(ctx.dimensions.values())
-    sets = 1 + 3 * len(ctx.orbit) if ctx.orbit is not None else 1
-    # a reservoir copies its rows when it absorbs a batch, hence the factor of two
-    return 2 * rows * (row + 24) + inputs * (8 * torch.Size(ctx.input_shape).numel() + sets * row)
+def _look(
+    passing: Pass,
+    chosen: list[Probe],
+    needs: dict[str, Needs],
+    silent: dict[str, Exception],
+    ctx: Context,
+    began: float,
+    *,
+    level: float,
+) -> list[Finding]:
+    """The findings of all probes on what has been read so far."""
+    whole = passing.merged()
+    ctx.level, ctx.collected, ctx.states = level, whole.collector.compute(), whole.states
+    for name in ("orbit_rows", "training_rows"):
+        vars(ctx).pop(name, None)
+    ctx.num_classes = max(int(ctx.collected.label.max()) + 1, ctx.num_classes)
+    findings: list[Finding] = []
+    for probe in chosen:
+        trouble = silent.get(probe.name) or whole.broken.get(probe.name)
+        need = needs.get(probe.name, Needs())
+        findings += _run_probe(probe, ctx, need.nbytes + need.state_bytes, began, trouble)
+    return correct_for_many(findings, level=level)
 
 
-def _run_probe(probe: Probe, ctx: Context, nbytes: int, began: float) -> list[Finding]:
+def _run_probe(probe: Probe, ctx: Context, nbytes: int, began: float, trouble: Exception | None) -> list[Finding]:
     """The findings of one probe; whatever goes wrong in it becomes a finding, so that it cannot take the rest along."""
     start = time.perf_counter()
     empty = Finding(probe.name, f"{probe.name}.not_applicable", float("nan"), verdict="not_applicable")
     if start - began > ctx.budget.seconds:
         reason = f"not run: the {ctx.budget.seconds:g} seconds of the budget were spent; raise Budget(seconds=...)"
         return [dataclasses.replace(empty, meaning=reason)]
+    modules = [m for m in (ctx.network, ctx.twin) if isinstance(m, nn.Module)]
     try:
-        found = probe.finish(ctx)
+        if trouble is not None:
+            raise trouble
+        found = list(probe.finish(ctx))
     except NotApplicable as reason:
         return [dataclasses.replace(empty, meaning=str(reason), rule="the probe has nothing to measure")]
     except Exception as error:
         text = f"{type(error).__name__}: {error}"
         return [dataclasses.replace(empty, meaning=text, rule="the probe failed", warnings=(text,))]
+    finally:
+        for module in modules:
+            module.eval()
     cost = Cost(time.perf_counter() - start, nbytes, len(ctx.collected))
-    return [dataclasses.replace(f, cost=cost) for f in found]
+    return [dataclasses.replace(f, cost=cost, warnings=(*f.warnings, *_sketch_warning(f, ctx))) for f in found]
 
 
-def _header(
-    model: nn.Module, source: Source, ctx: Context, findings: list[Finding], began: float, planned: int
-) -> dict[str, Any]:
-    inner = getattr(model, "model", None)
-    name = type(inner if isinstance(inner, nn.Module) else model).__name__
-    merged: list[list[str]] = []
+def _sketch_warning(finding: Finding, ctx: Context) -> tuple[str, ...]:
+    width = ctx.sketched.get(finding.layer)
+    if width is None:
+        return ()
+    return (
+        f"{finding.layer} has {width:,} values a sample; a random sketch of {ctx.dimensions[finding.layer]:,} was looked at",
+    )
+
+
+def _beside(findings: list[Finding], older: Report | None) -> list[Finding]:
+    """The findings with those of an older report as their reference, where it has them."""
+    if older is None:
+        return findings
+    before = {f.key: f for f in older.findings}
+    source = f"{older.header.get('model', 'the older report')}, as audited before"
+    told = []
     for f in findings:
-        if f.metric.startswith("orbit_accuracy.merges.") and f.details.get("merged"):
-            pair = sorted(map(str, f.details["pair"]))
-            if pair not in merged:
-                merged.append(pair)
-    return {
-        "model": name,
-        "parameters": sum(p.numel() for p in model.parameters()),
-        "data": source.name,
-        "n_used": len(ctx.collected),
-        "n_available": source.available,
-        "seed": ctx.seed,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__},
-        "seconds": time.perf_counter() - began,
-        "peak_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
-        "planned_bytes": planned,
-        "command": f"er.audit(model, data, group={ctx.orbit.name if ctx.orbit else None!r}, seed={ctx.seed})",
-        "group": ctx.orbit.name if ctx.orbit else None,
-        "classes": [ctx.class_name(c) for c in range(ctx.num_classes)],
-        "merged_classes": merged,
-        "layers": [*ctx.layers, EMBEDDING],
-    }
+        if (old := before.get(f.key)) is not None:
+            low, high = (old.ci.low, old.ci.high) if old.ci is not None else (math.nan, math.nan)
+            f = dataclasses.replace(f, reference=Reference(old.value, low, high, "previous", source))
+        told.append(f)
+    return told

@@ -7,6 +7,7 @@ _PUBLIC = {
     "CrossMoments": "erlangen.stats.accumulators:CrossMoments",
     "ClassMoments": "erlangen.stats.accumulators:ClassMoments",
     "Reservoir": "erlangen.stats.reservoir:Reservoir",
+    "count_sketch": "erlangen.stats.sketch:count_sketch",
     "bootstrap_bca": "erlangen.stats.resample:bootstrap_bca",
     "subsample_ci": "erlangen.stats.resample:subsample_ci",
     "clopper_pearson": "erlangen.stats.resample:clopper_pearson",
