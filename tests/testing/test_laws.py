@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from erlangen.groups import parse
 from erlangen.groups.irreps import Irreps
 from erlangen.groups.symmetry import Case, Symmetry
-from erlangen.testing import CheckError, EquivarianceError, check_module, parametrize_with_checks
+from erlangen.testing import CheckError, EquivarianceError, check, check_module, parametrize_with_checks
 from erlangen.testing.laws import check_group, check_representation, representations
 from erlangen.testing.named_checks import check_gradient, check_infinitesimal
 
@@ -109,3 +109,8 @@ def test_parametrization_names_cases_and_checks_and_refuses_silent_modules() -> 
         except EquivarianceError:
             failed.add(parameter.id)
     assert {"Energy-check_finite_equivariance", "Energy-check_infinitesimal"} <= failed
+
+
+def test_an_output_too_small_for_its_type_is_told_with_its_shape():
+    with pytest.raises(CheckError, match=r"^output: the action of SO\(3\) on a tensor of shape \(\) failed"):
+        check(lambda x: x.sum(), Symmetry("SO(3)", "points", "points"), torch.randn(5, 3))

@@ -27,7 +27,8 @@ def action_side(group: Any, act: Callable[[Any, Any], Any], x: Any, argument: st
     try:
         still = act(identity, x)
     except Exception as error:
-        raise CheckError(f"{argument}: the action of {group} failed: {first_line(error)}") from error
+        shape = f" on a tensor of shape {tuple(x.shape)}" if isinstance(x, torch.Tensor) else ""
+        raise CheckError(f"{argument}: the action of {group}{shape} failed: {first_line(error)}") from error
     wrong, path = _difference(still, x)
     if wrong > TOLERANCE:
         raise CheckError(f"{argument}: not an action of {group}: the identity moves {path} by {wrong:.1e}; it must not")
