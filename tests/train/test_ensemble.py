@@ -123,3 +123,43 @@ def test_an_ensemble_can_go_on() -> None:
     fit_ensemble(first.ensemble, x, y, steps=10, lr=0.1, optimizer="sgd")
     whole = fit_ensemble(networks(2), x, y, steps=20, lr=0.1, optimizer="sgd")
     torch.testing.assert_close(first.ensemble(x), whole.ensemble(x))
+
+
+class Scaled(nn.Module):
+    """A layer with a fixed table that may be shared, and one that is never saved."""
+
+    def __init__(self, seed: int, table: torch.Tensor) -> None:
+        super().__init__()
+        torch.manual_seed(seed)
+        self.linear = nn.Linear(6, 3).double()
+        self.register_buffer("table", table, persistent=False)
+        self.register_buffer("own", torch.full((3,), 1.0 + seed, dtype=torch.float64), persistent=False)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.linear(x) * self.table * self.own
+
+
+def test_a_tensor_that_all_members_hold_is_kept_once_and_one_that_is_not_saved_is_not_lost() -> None:
+    table, (x, y) = torch.tensor([1.0, 2.0, 3.0], dtype=torch.float64), data()
+    models: list[nn.Module] = [Scaled(0, table), Scaled(1, table)]
+    ensemble = Ensemble(models)
+    assert set(ensemble.shared) == {"table"} and set(ensemble.buffers) == {"own"}
+    outputs = ensemble(x)
+    for place, member in enumerate(ensemble.members()):
+        torch.testing.assert_close(outputs[place], models[place](x))
+        torch.testing.assert_close(member(x), models[place](x))
+        assert member.table is table  # type: ignore[comparison-overlap]
+    apart: list[nn.Module] = [Scaled(0, table.clone()), Scaled(1, table.clone())]
+    together, separate = fit_ensemble(models, x, y, steps=5), fit_ensemble(apart, x, y, steps=5)
+    torch.testing.assert_close(together.ensemble(x), separate.ensemble(x))
+    assert not Ensemble([models[0]] * 2).shared  # the same network twice: statistics must not be tied
+
+
+@pytest.mark.parametrize("ignored", [False, True])
+def test_the_entropy_of_classes_is_that_of_torch(ignored: bool) -> None:
+    models, (x, y) = networks(3), data()
+    if ignored:
+        y[::3] = -100
+    run = fit_ensemble(models, 100 * x, y, steps=1)
+    for model, loss in zip(models, run.losses[0], strict=True):
+        torch.testing.assert_close(nn.functional.cross_entropy(model(100 * x), y), loss)

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, grad_and_value, stack_module_state, vmap
+from torch.func import functional_call, grad_and_value, vmap
 
 from erlangen.train.stacked_optimizers import OPTIMIZERS, StackedOptimizer
 
@@ -17,26 +17,35 @@ Loss = Callable[[Any, Tensor], Tensor]
 class Ensemble:
     """Networks of one architecture with their weights stacked along a first axis.
 
+    A buffer that is one and the same tensor in all of several models (a fixed table, a projection) is kept once, in
+    `shared`. The models given are not changed.
+
     Arguments:
-        models: at least one, of the same architecture; they are copied.
+        models: at least one, of the same architecture; their weights are copied.
     """
 
     def __init__(self, models: Sequence[nn.Module]) -> None:
         if not models:
             raise ValueError("models: none given; at least one network is needed")
-        shapes = [{n: tuple(t.shape) for n, t in m.state_dict().items()} for m in models]
-        for place, shape in enumerate(shapes):
-            if shape != shapes[0]:
-                odd = next(iter(sorted(shape.items() ^ shapes[0].items())))[0]
+        named = [dict(m.named_parameters()) for m in models]
+        stored = [dict(m.named_buffers()) for m in models]
+        for place, (weights, tables) in enumerate(zip(named, stored, strict=True)):
+            shape = {n: tuple(t.shape) for n, t in {**weights, **tables}.items()}
+            if place == 0:
+                first = shape
+            elif shape != first:
+                odd = next(iter(sorted(shape.items() ^ first.items())))[0]
                 raise ValueError(f"models: number {place} has another architecture than number 0 (see {odd!r})")
-        copies = [copy.deepcopy(m) for m in models]
-        self.parameters, self.buffers = stack_module_state(copies)  # type: ignore[arg-type]
-        self.parameters = {name: p.detach() for name, p in self.parameters.items()}
-        self.skeleton = copies[0]
-        self._trainable = {name for name, p in models[0].named_parameters() if p.requires_grad}
+        separate = len({id(m) for m in models}) == len(models) > 1
+        self.parameters = {n: torch.stack([w[n].detach() for w in named]) for n in named[0]}
+        self.shared = {n: t for n, t in stored[0].items() if separate and all(b[n] is t for b in stored)}
+        self.buffers = {n: torch.stack([b[n].detach() for b in stored]) for n in stored[0] if n not in self.shared}
+        self.skeleton = _copy_around(models[0], self.shared)
+        self._trainable = {name for name, p in named[0].items() if p.requires_grad}
+        self._members = len(models)
 
     def __len__(self) -> int:
-        return int(next(iter({**self.parameters, **self.buffers}.values())).shape[0])
+        return self._members
 
     def __call__(self, x: Tensor, *, each: bool = False, chunk_size: int | None = None) -> Any:
         """Outputs of all members, `[members, batch, ...]`, in evaluation mode and without a graph.
@@ -46,21 +55,27 @@ class Ensemble:
         self.skeleton.eval()
 
         def call(parameters: dict[str, Tensor], buffers: dict[str, Tensor], batch: Tensor) -> Any:
-            return functional_call(self.skeleton, (parameters, buffers), (batch,))
+            return functional_call(self.skeleton, (parameters, buffers, self.shared), (batch,))
 
         with torch.no_grad():
             mapped = vmap(call, in_dims=(0, 0, 0 if each else None), randomness="different", chunk_size=chunk_size)
             return mapped(self.parameters, self.buffers, x)
 
     def members(self) -> list[nn.Module]:
-        """The networks as separate modules again, in evaluation mode."""
+        """The networks as separate modules again, in evaluation mode; `shared` tensors stay one."""
         made = []
         for place in range(len(self)):
-            module = copy.deepcopy(self.skeleton)
-            state = {name: t[place].clone() for name, t in {**self.parameters, **self.buffers}.items()}
-            module.load_state_dict(state, strict=False)
+            module = _copy_around(self.skeleton, self.shared)
+            own = {**dict(module.named_parameters()), **dict(module.named_buffers())}
+            with torch.no_grad():
+                for name, stacked in {**self.parameters, **self.buffers}.items():
+                    own[name].copy_(stacked[place])
             made.append(module.eval())
         return made
+
+
+def _copy_around(model: nn.Module, shared: dict[str, Tensor]) -> nn.Module:
+    return copy.deepcopy(model, {id(t): t for t in shared.values()})
 
 
 @dataclass(frozen=True)
@@ -122,12 +137,14 @@ def fit_ensemble(
     shared = not each and batches.shared
     trainable = {n: p.clone() for n, p in ensemble.parameters.items() if n in ensemble._trainable}
     frozen = {n: p for n, p in ensemble.parameters.items() if n not in ensemble._trainable}
-    skeleton = ensemble.skeleton.train()
+    skeleton, fixed = ensemble.skeleton.train(), ensemble.shared
+    if loss is nn.functional.cross_entropy and _is_plain(y):
+        loss = class_entropy
 
     def objective(
         own: dict[str, Tensor], rest: dict[str, Tensor], state: dict[str, Tensor], a: Tensor, b: Tensor
     ) -> Any:
-        return loss(functional_call(skeleton, ({**own, **rest}, state), (a,)), b)
+        return loss(functional_call(skeleton, ({**own, **rest}, state, fixed), (a,)), b)
 
     data_axis = None if shared else 0
     step = vmap(
@@ -155,6 +172,22 @@ def fit_ensemble(
             run.losses.append(losses.detach().clone())
     ensemble.parameters = {**trainable, **frozen}
     return run
+
+
+def class_entropy(output: Tensor, target: Tensor) -> Tensor:
+    """`torch.nn.functional.cross_entropy` of class numbers, from operations that stay fast when they are batched.
+
+    The batched softmax over a handful of classes is the slowest part of a small network's step.
+    """
+    if output.dim() != 2 or target.dim() != 1:
+        return nn.functional.cross_entropy(output, target)
+    chosen = target[:, None] == torch.arange(output.shape[1], device=output.device)
+    return (output.logsumexp(1) - torch.where(chosen, output, 0).sum(1)).mean()
+
+
+def _is_plain(target: Tensor) -> bool:
+    """Whether all targets are class numbers (none is to be left out)."""
+    return target.dtype == torch.int64 and target.numel() > 0 and int(target.min()) >= 0
 
 
 class _Batches:
