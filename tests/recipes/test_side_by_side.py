@@ -43,11 +43,11 @@ def test_what_is_measured_is_what_the_page_shows(folder: Path, tmp_path: Path) -
     results, page = tmp_path / "results", tmp_path / "page.md"
     runs = [measure(folder, folder / "nothing.py", threads=t, quiet=True) for t in (1, 2)]
     assert [run["machine"]["threads"] for run in runs] == [1, 2]
-    assert list(table_rows(runs[0])) == [("size 4", "peer 2 ms, 1.0 GFLOP/s of the ideal count", "ours 0.50")]
+    assert list(table_rows(runs[0])) == [("size 4", "ours 1 ms, 2.0 GFLOP/s of the ideal count", "peer 2.00")]
     keep(results, "nothing", runs)
     write_speeds(results, page)
     text = page.read_text()
-    assert "## Two ways of doing nothing." in text and "2 threads" in text and "| size 4 | peer 2 ms" in text
+    assert "## Two ways of doing nothing." in text and "2 threads" in text and "| size 4 | ours 1 ms" in text
 
 
 def test_a_benchmark_runs_in_the_environment_of_its_peer(folder: Path) -> None:
