@@ -107,6 +107,26 @@ def test_other_code_is_stale_and_measured_again(toy, tmp_path, monkeypatch):
     assert not is_stale(again)
 
 
+def test_an_edit_that_changes_no_number_is_confirmed_by_one_seed(toy, tmp_path, monkeypatch):
+    plain = toy.answer
+    (before,) = reproduce(["toy"], results=tmp_path)
+    changed(monkeypatch, toy)
+    toy.seen = []
+    (record,) = reproduce(["toy"], results=tmp_path, confirm=True)
+    assert toy.seen == [("laptop", 0)]
+    assert not is_stale(record)
+    assert record["measured"] == before["measured"]
+    assert [run.get("code") for run in record["seeds"].values()] == [None, before["code"], before["code"]]
+    assert "2 before the code was last edited" in claims_page([record])
+
+    changed(monkeypatch, toy, code="1" * 16)
+    toy.seen = []
+    toy.answer = lambda budget, seed: {**plain(budget, seed), "good": 1.0 + 0.011 * seed + 1e-15}
+    (record,) = reproduce(["toy"], results=tmp_path, confirm=True)
+    assert len(toy.seen) == 3
+    assert "before the code" not in claims_page([record])
+
+
 def test_code_that_changes_during_the_run_makes_the_result_stale(toy, tmp_path, monkeypatch):
     plain = toy.answer
 

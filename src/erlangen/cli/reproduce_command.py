@@ -19,6 +19,11 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--all", action="store_true", help="every recipe")
     parser.add_argument("--budget", type=Budget, default="laptop", help="how much to compute")
     parser.add_argument("--seeds", type=int | None, default=None, help="how many; the recipe's own number by default")
+    parser.add_argument(
+        "--confirm",
+        action="store_true",
+        help="keep the seeds of code that has changed since, if seed 0 measured again gives the same numbers",
+    )
     parser.add_argument("--results", type=str, default="results", help="the folder of results")
     parser.add_argument("--docs", type=str | None, default=None, help="also write the table of claims to this file")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
@@ -40,6 +45,7 @@ def run(argv: list[str]) -> int:
         names,
         budget=options.budget,
         seeds=options.seeds,
+        confirm=options.confirm,
         results=Path(options.results),
         tell=lambda line: note(line, options.quiet),
     )

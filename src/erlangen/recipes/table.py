@@ -31,10 +31,12 @@ def claims_page(records: list[dict[str, Any]]) -> str:
             stale, words = "", (recipes.get(record["name"]).title, recipes.get(record["name"]).explanation)
         title, explanation = words
         seeds, seconds = len(record["seeds"]), record["seconds"]
+        earlier = sum("code" in run for run in record["seeds"].values())
+        kept = f"; {earlier} before the code was last edited, seed 0 the same after" if earlier else ""
         lines += [
             f"## {title}",
             "",
-            f"`{record['name']}` · {record['source']} · {record['budget']}, {seeds} seeds, {seconds:.0f} s{stale}",
+            f"`{record['name']}` · {record['source']} · {record['budget']}, {seeds} seeds, {seconds:.0f} s{kept}{stale}",
             "",
             "| claim | difference measured | outcome |",
             "|---|---|---|",
