@@ -17,6 +17,7 @@ from erlangen.audit.probes import (
 __all__ = [
     "alignment_uniformity",
     "cka",
+    "collapse",
     "dead_units",
     "equivariance",
     "generalization",
