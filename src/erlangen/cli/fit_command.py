@@ -35,6 +35,8 @@ ARGUMENT_WORDS = {
     "match": "whether channels are chosen for the operations or for the parameters of a plain encoder.",
     "depth": "hidden layers.",
 }
+TAUGHT: dict[str, Any] = {"teachers": "+", "guide": None}
+TAUGHT_WORDS = "folders of finished runs whose encoders are followed."
 
 
 def build_parser(argv: list[str]) -> ArgumentParser:
@@ -65,10 +67,13 @@ def build_parser(argv: list[str]) -> ArgumentParser:
     add_options(parser, train.fit, skip=HANDLED, words=WORDS)
     for registry, name, prefix in ((encoders, encoder, "encoder_args."), (objectives, objective, "objective_args.")):
         group = parser.add_argument_group(f"arguments of {name}")
+        taught = [argument for argument in TAUGHT if argument in inspect.signature(registry.get(name)).parameters]
+        for argument in taught:
+            group.add_argument(f"--{prefix}{argument}", type=str | None, nargs=TAUGHT[argument], help=TAUGHT_WORDS)
         add_options(
             group,
             registry.get(name),
-            skip=_named_by_symmetry(registry, name),
+            skip=(*_named_by_symmetry(registry, name), *taught),
             prefix=prefix,
             fallback=ARGUMENT_WORDS,
             options_only=True,
@@ -98,13 +103,17 @@ def run(argv: list[str]) -> int:
     if dataset.skipped:
         note(f"left out {len(dataset.skipped)} unreadable files: {', '.join(map(str, dataset.skipped[:5]))}", quiet)
     name, pretext = options.pop("encoder"), options.pop("objective")
-    symmetry = _symmetry(options.pop("symmetry"), dataset, name)
+    named = options.pop("symmetry")
+    symmetry = _symmetry(named, dataset, name)
     encoder_arguments, objective_arguments = options.pop("encoder_args", {}), options.pop("objective_args", {})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(options["seed"])
         encoder = _build(encoders, name, symmetry, encoder_arguments)
         objective = _build(objectives, pretext, symmetry, objective_arguments)
-    fitted = train.fit(encoder, dataset, objective=objective, symmetry=symmetry, out=out, quiet=quiet, **options)
+    views = "suited" if named is None else None  # a symmetry that was named is one to be invariant to
+    fitted = train.fit(
+        encoder, dataset, objective=objective, views=views, symmetry=symmetry, out=out, quiet=quiet, **options
+    )
     if process_rank() != 0:
         return 0
     if as_json:
@@ -130,7 +139,8 @@ def _terms(fitted: Any) -> list[tuple[str, ...]]:
         if name and isinstance(value, int | float):
             rows.setdefault(name, {})["train" if part == "monitor" else part] = value
     numbers = {name: [f"{row[p]:.4g}" if p in row else "" for p in parts] for name, row in rows.items()}
-    return [(name, *cells, words.get(name, "")) for name, cells in numbers.items()]
+    known = {name: words.get(name, words.get(name.split("@")[0], "")) for name in numbers}  # x@8 is x of a prefix
+    return [(name, *cells, known[name]) for name, cells in numbers.items()]
 
 
 def _refuse_launch(*, devices: int | str, strategy: str, precision: str) -> None:
@@ -181,7 +191,16 @@ def _named_by_symmetry(registry: Registry, name: str) -> tuple[str, ...]:
 
 
 def _build(registry: Registry, name: str, symmetry: str | None, arguments: dict[str, Any] | None) -> Any:
-    given = dict(arguments or {})
+    given = {key: value for key, value in (arguments or {}).items() if not (key in TAUGHT and value is None)}
+    for key in set(given) & set(TAUGHT):
+        given[key] = _encoders_of(given[key])
     if symmetry is not None and _named_by_symmetry(registry, name):
         given["group"] = symmetry
     return registry.build(name, **given)
+
+
+def _encoders_of(runs: str | list[str]) -> Any:
+    """The fitted encoder of a run's folder, or those of several."""
+    from erlangen import train
+
+    return train.load(runs).encoder if isinstance(runs, str) else [train.load(run).encoder for run in runs]

@@ -81,7 +81,9 @@ def embedding_space(source: str | Path | nn.Module, dim: int | None = None) -> M
     if isinstance(source, nn.Module):
         width = dim if dim is not None else int(source.embedding_dim)  # type: ignore[arg-type]
         name = model_id(source)
-        return {"model_id": name, "dim": width, "metric": "cosine", "normalized": False, "dtype": "float32"}
+        prefixes = getattr(source, "prefixes", None)
+        nested = {} if prefixes is None else {"prefixes": list(prefixes)}
+        return {"model_id": name, "dim": width, "metric": "cosine", "normalized": False, "dtype": "float32", **nested}
     return dict(_manifest(Path(source))["space"])
 
 

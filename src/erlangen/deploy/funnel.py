@@ -46,16 +46,22 @@ class FunnelSearch:
 
     Arguments:
         index: an `ExactIndex`; what is added to it or removed is seen.
-        dims: ascending prefix lengths; the last may be the whole vector.
+        dims: ascending prefix lengths; the last may be the whole vector. None takes the `prefixes` of the index's space.
         shortlist: how many go on after each stage but the last: one number, or one per stage, not ascending.
 
     Source: Kusupati et al., "Matryoshka Representation Learning", 2022, arXiv:2205.13147 (adaptive and funnel
     retrieval). Prefixes are normalised before they are compared, as there.
     """
 
-    def __init__(self, index: ExactIndex, dims: Sequence[int], shortlist: int | Sequence[int] = 200) -> None:
+    def __init__(
+        self, index: ExactIndex, dims: Sequence[int] | None = None, shortlist: int | Sequence[int] = 200
+    ) -> None:
         if not isinstance(index, ExactIndex) or index.engine != "exact":
             raise TypeError(f"index: expected an ExactIndex, got {type(index).__name__}")
+        if dims is None and index.space.prefixes is None:
+            raise ValueError("dims: none given, and the index's space names no prefixes; give at least two lengths")
+        dims = index.space.prefixes if dims is None else dims
+        assert dims is not None
         self.index = index
         self.dims = [positive(d, "dims", index.space.dim) for d in dims]
         if len(self.dims) < 2 or any(a >= b for a, b in itertools.pairwise(self.dims)):

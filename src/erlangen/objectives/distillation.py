@@ -1,7 +1,7 @@
 """One network that reproduces several: distillation with a head for each teacher."""
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -10,6 +10,7 @@ from torch.nn.functional import cosine_similarity, kl_div
 
 from erlangen._registry import objectives
 from erlangen.data.batch import PairBatch
+from erlangen.objectives.frozen_encoder import described, frozen
 from erlangen.objectives.objective import Objective
 from erlangen.objectives.terms import LossTerms
 
@@ -51,7 +52,7 @@ class MultiTeacherDistillation(Objective):
     objective's state. They take the same raw samples as the run's encoder, as `run.encoder` does.
 
     Arguments:
-        teachers: frozen modules `[batch, ...] -> [batch, dim]`, in evaluation mode.
+        teachers: frozen modules `[batch, ...] -> [batch, dim]`, in evaluation mode; from a shell, folders of runs.
         mode: compare directions of features, or distributions of logits.
         temperature: of the logits.
         cache: keep what the teachers said about each sample by its index; only where a sample looks the same every
@@ -67,7 +68,7 @@ class MultiTeacherDistillation(Objective):
 
     def __init__(
         self,
-        teachers: Sequence[nn.Module] = (),
+        teachers: Sequence[nn.Module | Mapping[str, Any]] = (),
         *,
         mode: Mode = "features",
         temperature: float | int = 1.0,
@@ -80,7 +81,8 @@ class MultiTeacherDistillation(Objective):
             raise ValueError(f"mode: {mode!r}; allowed: 'features', 'logits'")
         if not temperature > 0:
             raise ValueError(f"temperature: {temperature}; must be above 0")
-        self.teachers = nn.ModuleList(teachers).requires_grad_(False).eval()
+        self.init_arguments["teachers"] = [described(teacher) for teacher in teachers]
+        self.teachers = nn.ModuleList(frozen(teacher) for teacher in teachers)
         self.mode, self.temperature, self.cache = mode, temperature, cache
         self.heads: nn.ModuleList | None = None
         self._dim = 0

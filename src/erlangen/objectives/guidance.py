@@ -1,8 +1,8 @@
 """Guidance: layers of a network that is hard to train follow those of a frozen one, trained or not."""
 
 import logging
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from erlangen.nn.mlp import MLP
 from erlangen.nn.tap import Tap, resolve_layers
 from erlangen.objectives import functional
 from erlangen.objectives.distributed import ReductionKind, gather_batch, local_weight
+from erlangen.objectives.frozen_encoder import described, freeze, frozen
 from erlangen.objectives.supervised import CrossEntropy
 from erlangen.objectives.terms import LossTerms
 from erlangen.stats.similarity import unbiased_hsic
@@ -105,8 +106,8 @@ class Guidance(CrossEntropy):
 
     Arguments:
         layer_map: pairs (layer of the encoder, layer of the guide); `None` matches the blocks of both evenly.
-        guide: a frozen module that takes the same raw samples; `None` is an untrained convolutional network for images
-            and an untrained perceptron for vectors.
+        guide: a frozen module that takes the same raw samples (from a shell, the folder of a run); `None` is an
+            untrained convolutional network for images and an untrained perceptron for vectors.
         weight: of the guidance.
         until_step: optimizer steps after which guidance ends; `None` goes on to the end.
         unbiased: whether the similarity is the unbiased CKA.
@@ -126,9 +127,9 @@ class Guidance(CrossEntropy):
 
     def __init__(
         self,
-        layer_map: Sequence[tuple[str, str]] | None = None,
+        layer_map: Sequence[Sequence[str]] | None = None,
         *,
-        guide: nn.Module | None = None,
+        guide: nn.Module | Mapping[str, Any] | None = None,
         weight: float | int = 1.0,
         until_step: int | None = None,
         unbiased: bool = True,
@@ -144,18 +145,19 @@ class Guidance(CrossEntropy):
                 raise ValueError(f"{name}: {value}; at least 1, or None")
         self.layer_map = None if layer_map is None else [(str(a), str(b)) for a, b in layer_map]
         self.weight, self.until_step, self.unbiased, self.features = weight, until_step, unbiased, features
-        self.guide = guide
+        self.init_arguments["guide"] = None if guide is None else described(guide)
+        self.guide = None if guide is None else frozen(guide)
         self.pairs: list[tuple[str, str]] = []
         self._told = False
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
-        if guide is not None:
-            self._freeze(guide, untrained)
+        if self.guide is not None:
+            self._freeze(self.guide, untrained)
 
     steps: Tensor
 
     @staticmethod
     def _freeze(guide: nn.Module, untrained: bool) -> None:
-        guide.requires_grad_(False).eval()
+        freeze(guide)
         if untrained:
             use_batch_statistics(guide)
 

@@ -181,6 +181,10 @@ class Matryoshka(Objective):
             raise RuntimeError("objective: call setup(embedding_dim=...) before asking for its prefixes")
         return self.dims
 
+    def suited_views(self, dataset: Any) -> Any:
+        """Those of the base."""
+        return self.base.suited_views(dataset)
+
     def setup(self, *, embedding_dim: int, num_classes: int | None = None) -> None:
         """Create the heads of every length; raises ValueError for `dims` that do not end at the embedding."""
         if self._same_sizes(embedding_dim=embedding_dim, num_classes=num_classes):

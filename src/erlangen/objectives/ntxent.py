@@ -1,7 +1,7 @@
 """SimCLR: contrast between two views and the other samples of the batch, the baseline of self-supervision."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.distributed as dist
@@ -54,6 +54,10 @@ class NTXent(Objective):
         """Create the projector; `num_classes` is not used."""
         if not self._same_sizes(embedding_dim=embedding_dim) and self.projector is None:
             self.projector = Projector(embedding_dim, self.width)
+
+    def suited_views(self, dataset: Any) -> Any:
+        """Crops, as published."""
+        return "crops" if dataset.kind == "image" else None
 
     def loss(self, z1: Tensor, z2: Tensor) -> LossTerms:
         """The loss of two views that are already projected; what an own training loop calls."""

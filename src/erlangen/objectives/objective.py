@@ -26,6 +26,19 @@ class Objective(nn.Module):
     healthy: ClassVar[dict[str, str]] = {}
     init_arguments: dict[str, Any]
 
+    @property
+    def prefixes(self) -> tuple[int, ...] | None:
+        """Lengths of the prefixes of the embedding that are embeddings in their own right; None where there are none."""
+        return None
+
+    def suited_views(self, dataset: Any) -> Any:
+        """The views that suit this objective, for a user who names neither views nor a symmetry.
+
+        A function `(x, generator) -> (x1, x2, g)`, the name of a kind of views that `fit` knows, or None for random
+        elements of a group.
+        """
+        return None
+
     def setup(self, *, embedding_dim: int, num_classes: int | None = None) -> None:
         """Create the heads, once; a second call with the same sizes does nothing."""
 

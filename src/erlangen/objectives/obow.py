@@ -70,6 +70,10 @@ class OBoW(Objective):
         self.teacher: EMATeacher | None = None
         self.levels: list[str] = []
 
+    def suited_views(self, dataset: Any) -> Any:
+        """The whole image for the teacher and a crop of it for the encoder."""
+        return "crop_of_whole" if dataset.kind == "image" else None
+
     def setup(self, *, embedding_dim: int, num_classes: int | None = None) -> None:
         """Note the size; heads and vocabularies come with the encoder, in `attach`."""
         self._same_sizes(embedding_dim=embedding_dim)

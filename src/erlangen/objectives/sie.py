@@ -1,5 +1,6 @@
 """SIE: one half of an embedding stays when the sample moves, the other moves as told."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from erlangen._registry import objectives
 from erlangen.data.batch import PairBatch
+from erlangen.data.views import Views
 from erlangen.groups import parse
 from erlangen.groups.base import Group
 from erlangen.nn.hyper import HyperPredictor
@@ -84,7 +86,7 @@ class SIE(Objective):
         code: Code = "irreps",
         degree: int = 2,
         predictor: Literal["hyper", "mlp"] = "hyper",
-        predictor_layers: tuple[int, ...] = (),
+        predictor_layers: Sequence[int] = (),
         width: int | None = None,
         layers: int = 3,
         gather: bool = True,
@@ -106,6 +108,10 @@ class SIE(Objective):
         self.width, self.layers, self.gather, self.check_finite = width, layers, gather, check_finite
         self.projector: SplitProjector | None = None
         self.predictor: nn.Module | None = None
+
+    def suited_views(self, dataset: Any) -> Any:
+        """Elements of its own group, where that acts on images."""
+        return Views(self.group) if dataset.kind == "image" else None
 
     def setup(self, *, embedding_dim: int, num_classes: int | None = None) -> None:
         """Create projectors and predictor; `num_classes` is not used."""

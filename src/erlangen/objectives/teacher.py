@@ -12,8 +12,8 @@ class EMATeacher(nn.Module):
     """θ_teacher ← α θ_teacher + (1 - α) θ_student after every step, with α constant or rising to 1 by a cosine.
 
     `α_t = 1 - (1 - α) (1 + cos(π t / T)) / 2` with `schedule="cosine"` over `T = total_steps`. Only parameters are
-    averaged: the teacher runs in the student's mode, so that batch norm keeps statistics of its own. Buffers that are
-    not statistics (integer or not tracked by a norm) are copied when `sync` is called.
+    averaged, buffers never: the teacher runs in the student's mode, so that batch norm keeps statistics of its own, and
+    any other buffer stays as it was when the teacher was made.
 
     The teacher has no gradients, its state is in `state_dict` and `update` is the only thing that changes it.
     """

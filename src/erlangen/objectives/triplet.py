@@ -1,7 +1,7 @@
 """Triplets on the cosine: an anchor is nearer to its positive than to what is not related to it, by a margin."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.distributed as dist
@@ -127,6 +127,10 @@ class TripletSiameseLoss(Objective):
             return batch.index
         start = sum(batch_sizes(batch.x)[: dist.get_rank()]) if world_size() > 1 else 0
         return torch.arange(start, start + len(batch), device=batch.x.device)
+
+    def suited_views(self, dataset: Any) -> Any:
+        """Crops, as published."""
+        return "crops" if dataset.kind == "image" else None
 
     def loss(self, z1: Tensor, z2: Tensor, component: Tensor) -> LossTerms:
         """The loss of embeddings of two views and their components; what an own training loop calls."""

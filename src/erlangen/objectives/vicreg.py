@@ -1,6 +1,6 @@
 """VICReg: two views, no negatives, no collapse."""
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -75,6 +75,10 @@ class VICReg(Objective):
         if self._same_sizes(embedding_dim=embedding_dim) or self.layers == 0:
             return
         self.expander = Expander(embedding_dim, self.width or 4 * embedding_dim, layers=self.layers)
+
+    def suited_views(self, dataset: Any) -> Any:
+        """Crops, as published."""
+        return "crops" if dataset.kind == "image" else None
 
     def loss(self, z1: Tensor, z2: Tensor) -> LossTerms:
         """The loss of two views that are already expanded; what an own training loop calls."""

@@ -47,17 +47,6 @@ def hold_out(train: Any, fraction: float, seed: int) -> tuple[Any, Any | None]:
     return train.subset(order[count:].sort().values), train.subset(order[:count].sort().values)
 
 
-def default_views(views: Any, symmetry: Any, pair: bool, dataset: Any) -> Any:
-    """The given views, or for pair objectives those of the named symmetry; None where the data make pairs themselves."""
-    if views is not None or not pair or hasattr(dataset, "pairs"):
-        return views
-    from erlangen.data import Views
-
-    if dataset.kind != "image":
-        raise ValueError("views: pair objectives on vectors need a function (x, generator) -> (x1, x2, g)")
-    return Views(symmetry if symmetry is not None else "SO(2)")
-
-
 def in_words(views: Any) -> Any:
     """What the configuration says of the views."""
     if views is None:

@@ -14,7 +14,6 @@ from erlangen.train.arguments import (
     check_numbers,
     component,
     dataset_of,
-    default_views,
     hold_out,
     in_words,
     make_directory,
@@ -32,6 +31,7 @@ from erlangen.train.prepared import PreparedEncoder
 from erlangen.train.randomness import preserved_globals, seed_globals
 from erlangen.train.runs import Run, load, load_full_state, save_run
 from erlangen.train.sampler import StepSampler
+from erlangen.train.view_kinds import resolve_views
 
 
 def fit(
@@ -69,7 +69,9 @@ def fit(
         encoder: a module `[batch, ...] -> [batch, embedding_dim]` or the name of a registered one.
         data: an `ArrayDataset` or whatever `data.load` takes; its train part is fitted.
         objective: an `Objective` or the name of a registered one.
-        views: `(x, generator) -> (x1, x2, g)`, or None: pair objectives then get `data.Views(symmetry)`.
+        views: `(x, generator) -> (x1, x2, g)` or the name of a kind: "group" for elements of `symmetry`, "crops",
+            "crop_of_whole", or "suited" for what the objective asks for. None is "group" where a symmetry is named
+            and "suited" where none is.
         epochs: passes over the train part; each has a permutation of its own and leaves out the last partial batch.
         batch_size: samples per optimizer step, all devices together.
         lr: the peak learning rate, after 5 % of linear warm-up; constant with `schedule="constant"`.
@@ -107,7 +109,7 @@ def fit(
         check_labels(goal, dataset)
         train, held_out = hold_out(dataset.train, val_fraction, seed)
         pair = getattr(goal, "views", "single") == "pair"
-        transform = default_views(views, symmetry, pair, dataset)
+        transform = resolve_views(views, symmetry, goal, dataset, seed=seed)
         prepared = PreparedEncoder(model, dataset.mean, dataset.std)
         materialise(prepared, goal, train.tensors(torch.arange(min(2, len(train))))[0], dataset.num_classes or None)
         config = document(

@@ -12,11 +12,13 @@ class PreparedEncoder(nn.Module):
 
     `mean` and `std` are per channel (images `[batch, channels, height, width]`) or per feature (vectors
     `[batch, features]`); a constant per channel commutes with every action on the pixels, so the encoder's symmetries
-    stay what they are. A zero `std` counts as one.
+    stay what they are. A zero `std` counts as one. `prefixes` are the lengths of those prefixes of the embedding that
+    its objective made embeddings in their own right.
     """
 
     mean: Tensor
     std: Tensor
+    prefixes: tuple[int, ...] | None = None
 
     def __init__(self, model: nn.Module, mean: Tensor | None = None, std: Tensor | None = None) -> None:
         super().__init__()

@@ -39,6 +39,9 @@ class Run:
     path: Path | None = None
     complete: bool = True
 
+    def __post_init__(self) -> None:
+        self.encoder.prefixes = getattr(self.objective, "prefixes", None)
+
     @property
     def classifier(self) -> Callable[[Tensor], Tensor] | None:
         """embedding -> logits, or None where the objective has no classifier."""
@@ -57,8 +60,12 @@ class Run:
 
     @property
     def space(self) -> dict[str, Any]:
-        """What `deploy` needs to know of the embeddings: model id, dimension, metric, normalised or not, dtype."""
-        return {
+        """What `deploy` needs to know of the embeddings: model id, dimension, metric, normalised or not, dtype.
+
+        `prefixes` is there where the objective made prefixes that are embeddings in their own right.
+        """
+        prefixes = self.encoder.prefixes
+        return ({} if prefixes is None else {"prefixes": list(prefixes)}) | {
             "model_id": model_id(self.encoder),
             "dim": self.encoder.embedding_dim,
             "metric": "cosine",
