@@ -11,6 +11,7 @@ _PUBLIC = {
     "heads": "erlangen.nn.heads",
     "hyper": "erlangen.nn.hyper",
     "tap": "erlangen.nn.tap",
+    "CouplingGraph": "erlangen.nn.parameter_symmetry:CouplingGraph",
     "encoders": "erlangen.nn.catalogue:encoders",
     "modules": "erlangen.nn.catalogue:modules",
     "register": "erlangen.nn.catalogue:register",
