@@ -5,15 +5,13 @@
 python benchmarks/check.py [--output check.json] [--repeats 5] [--threads 1]
 """
 
-import argparse
-
 import torch
 from torch import Tensor, nn
 
 from erlangen.groups.symmetry import Symmetry
 from erlangen.nn.images import GroupCNN
 from erlangen.testing import check
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 ELEMENTS = 8
 
@@ -104,10 +102,7 @@ def measure(name: str, how: str, repeats: int) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
+    parser = make_parser(__doc__, repeats=5)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = [measure(name, how, options.repeats) for name in cases() for how in ("verdict", "whole")]

@@ -6,7 +6,6 @@ python benchmarks/equivariant_polynomials.py [--output equivariant_polynomials.j
 installed; `opt_einsum` carries out paths that were found before the clock started, which is what one would write by hand.
 """
 
-import argparse
 import functools
 from collections.abc import Callable
 
@@ -14,7 +13,7 @@ import torch
 
 from erlangen.groups.graph_polynomials import PolynomialPlan
 from erlangen.groups.multigraphs import Multigraph, multigraphs
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 FAMILIES: dict[str, dict[str, object]] = {
     "simple": {"simple": True, "directed": False},
@@ -50,10 +49,7 @@ def prepared(graphs: list[Multigraph], x: torch.Tensor) -> Callable[[], list[tor
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
+    parser = make_parser(__doc__, repeats=5)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)

@@ -5,14 +5,13 @@ Unit vectors, the ten nearest of 512 queries.
 python benchmarks/exact_search.py [--count 50000] [--output exact_search.json] [--repeats 9] [--threads 1]
 """
 
-import argparse
 import time
 from functools import partial
 
 import torch
 
 from erlangen.deploy import Index
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 
 def measure(count: int, dim: int, queries: int, k: int, repeats: int, threads: int) -> dict[str, object]:
@@ -43,14 +42,11 @@ def measure(count: int, dim: int, queries: int, k: int, repeats: int, threads: i
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, repeats=9)
     parser.add_argument("--count", type=int, default=50_000)
     parser.add_argument("--dims", type=int, nargs="+", default=[128, 768])
     parser.add_argument("--queries", type=int, default=512)
     parser.add_argument("--k", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     try:

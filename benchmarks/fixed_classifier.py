@@ -5,7 +5,6 @@
 `--search` adds the generator of equiangular vectors: the coherence over the Welch bound that it reaches, and its seconds.
 """
 
-import argparse
 import time
 from functools import partial
 
@@ -13,7 +12,7 @@ import torch
 
 from erlangen.nn import FixedClassifier
 from erlangen.nn.prototypes import coherence, equiangular_prototypes, simplex_prototypes, welch_bound
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 SHAPES = ((64, 1024), (64, 4096), (16, 10_000))
 SEARCHES = ((100, 32), (250, 50), (1000, 200))
@@ -44,10 +43,7 @@ def search(classes: int, dim: int) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", help="a JSON file for the rows")
+    parser = make_parser(__doc__, repeats=9)
     parser.add_argument("--search", action="store_true", help="time the generator too (a minute)")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)

@@ -7,7 +7,6 @@ once an element, as `symmetrized in chunks` does. The overheads are those of the
 frame-averaging-pytorch`, needs einops) joins where it is installed.
 """
 
-import argparse
 from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
@@ -20,7 +19,7 @@ from erlangen.groups import Symmetry, classical_mds
 from erlangen.groups.frames import MDSFrame, PCAFrame
 from erlangen.nn.points import TInv
 from erlangen.nn.symmetrize import symmetrize
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 
 class PointNet(nn.Module):
@@ -152,10 +151,7 @@ def scaling(points: int, repeats: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output")
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=1)
+    parser = make_parser(__doc__, repeats=9)
     chosen = parser.parse_args()
     torch.set_num_threads(chosen.threads)
     rows = [

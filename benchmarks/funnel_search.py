@@ -6,13 +6,12 @@ standard deviation (1 + j) ** -0.75.
 python benchmarks/funnel_search.py [--count 50000] [--output funnel_search.json] [--repeats 7] [--threads 1]
 """
 
-import argparse
 from functools import partial
 
 import torch
 
 from erlangen.deploy import FunnelSearch, Index
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 FUNNELS = {512: ([40, 128, 512], [200, 80]), 1024: ([64, 256, 1024], [200, 80])}
 
@@ -42,14 +41,11 @@ def measure(count: int, dim: int, queries: int, k: int, repeats: int) -> dict[st
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, repeats=7)
     parser.add_argument("--count", type=int, default=50_000)
     parser.add_argument("--dims", type=int, nargs="+", default=[128, 512, 1024])
     parser.add_argument("--queries", type=int, default=512)
     parser.add_argument("--k", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = []

@@ -3,7 +3,6 @@
 python benchmarks/gaunt_product.py [--output gaunt_product.json] [--repeats 9] [--degrees 1 2 4 8]
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +15,7 @@ from erlangen.nn.points import GauntTensorProduct, TensorProduct
 from erlangen.nn.points.gaunt_routes import ROUTES
 from erlangen.nn.points.interaction import functions
 from erlangen.nn.points.sphere_types import product_type, sphere_type
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 BATCH = 2_000
 GROWTH = {
@@ -190,10 +189,7 @@ def construction(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=1)
+    parser = make_parser(__doc__, repeats=9)
     parser.add_argument("--degrees", type=int, nargs="+", default=[1, 2, 4, 8])
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

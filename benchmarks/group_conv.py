@@ -6,7 +6,6 @@ Training is forward and backward; in evaluation all three convolve with a filter
 environment of its own (`environments.toml`); where it is missing, the plain convolution is the reference.
 """
 
-import argparse
 from collections.abc import Callable
 from functools import partial
 
@@ -15,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from erlangen.nn.images import GroupConv2d
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 SIZES = {28: {4: 4, 8: 2}, 64: {4: 1, 8: 1}}  # image size -> order -> batch
 
@@ -91,11 +90,8 @@ def measure(group: str, fields: int, size: int, kernel_size: int, repeats: int) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
-    parser.add_argument("--repeats", type=int, default=5)
+    parser = make_parser(__doc__, repeats=5)
     parser.add_argument("--kernel-size", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows: list[dict[str, object]] = []

@@ -3,7 +3,6 @@
 python benchmarks/harmonics.py [--output harmonics.json] [--repeats 15]
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from torch import Tensor
 
 from erlangen.groups.harmonics import spherical_harmonics, wigner_D, wigner_D_from_angles
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 E3NN_HARMONICS = 11  # the highest degree that e3nn has
 
@@ -87,10 +86,7 @@ def first_call(rows: list[dict[str, Any]]) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=1)
+    parser = make_parser(__doc__, repeats=15)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)

@@ -1,5 +1,6 @@
 """Timing side by side: every case runs once a round, in turn, so that a slow moment of the machine hits all of them."""
 
+import argparse
 import json
 import platform
 import statistics
@@ -23,6 +24,15 @@ class Timing:
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+
+def make_parser(description: str | None, *, repeats: int, threads: int = 1) -> argparse.ArgumentParser:
+    """A parser with the options that every benchmark has."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=repeats)
+    parser.add_argument("--threads", type=int, default=threads)
+    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
+    return parser
 
 
 def interleave(

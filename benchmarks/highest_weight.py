@@ -3,14 +3,12 @@
 python benchmarks/highest_weight.py [--output highest_weight.json] [--repeats 5]
 """
 
-import argparse
-
 import torch
 
 from erlangen.groups.cartan import CartanType
 from erlangen.groups.highest_weight import HighestWeightModule
 from erlangen.groups.highest_weight.hull import hull_f_vector
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 AGAINST_HULL = [
     ("A3", (1, 1, 1)),
@@ -24,10 +22,7 @@ LARGE = [("E8", (0, 1, 0, 0, 0, 0, 0, 0)), ("D5", (2, 1, 0, 1, 1)), ("A3", (10, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
+    parser = make_parser(__doc__, repeats=5)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows: list[dict[str, object]] = []

@@ -7,7 +7,6 @@ solver where emlp is installed. Projection: a training step of a network, the pe
 projection by the dense matrix P.
 """
 
-import argparse
 from functools import partial
 
 import torch
@@ -17,7 +16,7 @@ from erlangen.groups.permutations import basis as permutation_basis
 from erlangen.groups.representations import Rep
 from erlangen.nn import SoftEquivariantMLP
 from erlangen.objectives import EquivarianceRegularizer
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 
 def fresh(source: Rep, target: Rep, method: solve.Method = "auto") -> object:
@@ -107,10 +106,7 @@ def penalty(repeats: int) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--output")
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1)
+    parser = make_parser(__doc__, repeats=7)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = [*permutation_tensors(options.repeats), *rotations(options.repeats), *penalty(options.repeats)]

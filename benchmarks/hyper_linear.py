@@ -8,7 +8,6 @@ interleaved in one process; the ratios are of medians of the processor's seconds
 exist at once beside the parameters.
 """
 
-import argparse
 import time
 from functools import partial
 
@@ -16,7 +15,7 @@ import torch
 from torch import Tensor
 
 from erlangen.nn.hyper import HyperLinear
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 SHAPES = [(64, 512, 4), (256, 512, 4), (256, 512, 9)]
 FULL = [*SHAPES, (256, 1024, 4), (1024, 1024, 4)]
@@ -73,11 +72,8 @@ def measure(batch: int, d: int, k: int, repeats: int) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, repeats=5)
     parser.add_argument("--full", action="store_true", help="d = 1024 too (up to 4 GiB for the materialised weights)")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", help="a JSON file for the rows")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     rows = []

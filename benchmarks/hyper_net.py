@@ -7,7 +7,6 @@ code after the other, which is how hyperlight is used: it is measured too where 
 process; the ratios are of medians of the processor's seconds.
 """
 
-import argparse
 import importlib.util
 import time
 from collections.abc import Callable
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from erlangen.nn.hyper import HyperNet
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 HIDDEN = (16, 64, 128)
 
@@ -79,12 +78,9 @@ def measure(count: int, batch: int, repeats: int) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, repeats=5)
     parser.add_argument("--codes", type=int, nargs="+", default=[1, 32])
     parser.add_argument("--batch", type=int, default=16)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", help="a JSON file for the rows")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     if importlib.util.find_spec("hyperlight") is None:

@@ -5,7 +5,6 @@ Each writer is killed (SIGKILL) while its file is half written; what was saved b
 python benchmarks/large_gallery.py [--count 1000000] [--dim 64] [--folder /tmp/large_gallery] [--output large_gallery.json]
 """
 
-import argparse
 import resource
 import shutil
 import signal
@@ -20,7 +19,7 @@ import numpy as np
 import torch
 
 from erlangen.deploy import Index, SpaceInfo, VersionedGallery, measure_upgrade, upgrade
-from harness import write_json
+from harness import make_parser, write_json
 
 BLOCK = 50_000
 WRITER = """
@@ -115,15 +114,12 @@ def measure(count: int, dim: int, storage: str, queries: int, folder: Path) -> d
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, repeats=1)
     parser.add_argument("--count", type=int, default=1_000_000)
     parser.add_argument("--dim", type=int, default=64)
     parser.add_argument("--storage", default="float16")
     parser.add_argument("--queries", type=int, default=100)
-    parser.add_argument("--repeats", type=int, default=1, help="accepted everywhere; each step runs once")
-    parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--folder", default="/tmp/large_gallery", help="a scratch folder, emptied afterwards")
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     folder = Path(options.folder)

@@ -3,12 +3,10 @@
 python benchmarks/lie_coordinates.py [--output lie_coordinates.json] [--repeats 7] [--threads 1] [--count 100000]
 """
 
-import argparse
-
 import torch
 
 from erlangen.groups import GLPlus, lie
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 try:
     from geomstats.geometry.spd_matrices import SPDMatrices
@@ -38,10 +36,7 @@ def measure(n: int, count: int, repeats: int) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1)
+    parser = make_parser(__doc__, repeats=7)
     parser.add_argument("--count", type=int, default=100_000)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

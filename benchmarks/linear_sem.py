@@ -7,14 +7,13 @@ batched, and multiplies `A_e V_e A_e^T`; `erlangen` updates the model's own cova
 asks for nine nodes only, as a search over features does.
 """
 
-import argparse
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from erlangen.audit.invariance import Interventions, LinearSEM
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 SHAPES = [(50, 3, 64), (200, 3, 32), (200, 10, 32)]
 
@@ -55,10 +54,7 @@ def measure(nodes: int, sites: int, environments: int, repeats: int) -> dict[str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", help="a JSON file for the rows")
+    parser = make_parser(__doc__, repeats=5)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     rows = []

@@ -6,13 +6,11 @@ tangent direction, as one writes it first; on matrices with forward-mode derivat
 python benchmarks/manifold_flows.py [--output manifold_flows.json] [--repeats 3]
 """
 
-import argparse
-
 import torch
 
 from erlangen.groups.manifolds import SpecialUnitary
 from erlangen.nn.flows import ClassFunctionPotential, EquivariantManifoldFlow, Potential
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 STEPS = 3
 
@@ -48,11 +46,8 @@ def target(phases: torch.Tensor) -> torch.Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = make_parser(__doc__, repeats=3)
     parser.add_argument("--batch", type=int, default=1024)
-    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows: list[dict[str, object]] = []

@@ -7,7 +7,6 @@ small graph only). Mining: the hardest negative of every embedding, beside pytor
 the whole matrix of similarities with a mask. Processor seconds; the ratios are of medians.
 """
 
-import argparse
 import importlib.util
 import resource
 import time
@@ -19,7 +18,7 @@ import torch
 
 from erlangen.data import PairGraph
 from erlangen.objectives.triplet import mine
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 TRACK = 5
 
@@ -83,13 +82,10 @@ def mining(count: int, dim: int, repeats: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, repeats=3)
     parser.add_argument(
         "--full", action="store_true", help="100,000 nodes with a million edges, 10,000 embeddings of 512"
     )
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", help="a JSON file for the rows")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     repeats = arguments.repeats

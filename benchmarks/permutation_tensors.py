@@ -7,7 +7,6 @@ every basis matrix; `svd` finds the basis as a null space. `port` computes all f
 stack with the weights, as the released implementations of invariant graph networks do.
 """
 
-import argparse
 import itertools
 import time
 
@@ -16,7 +15,7 @@ from torch import nn
 
 from erlangen.groups.permutations import basis, perm_hom_basis
 from erlangen.nn.graphs import EquivariantLinear
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 
 def loops(n: int, k_in: int, k_out: int) -> torch.Tensor:
@@ -139,10 +138,7 @@ def layers(repeats: int) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
-    parser.add_argument("--repeats", type=int, default=15)
-    parser.add_argument("--threads", type=int, default=1)
+    parser = make_parser(__doc__, repeats=15)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = construction(options.repeats) + layers(options.repeats)

@@ -3,7 +3,6 @@
 python benchmarks/pose_distribution.py [--output pose_distribution.json] [--repeats 3]
 """
 
-import argparse
 import math
 import resource
 
@@ -12,7 +11,7 @@ import torch
 from erlangen.groups.harmonics import SO3Grid, wigner_D_all
 from erlangen.nn.spheres import RotationDensity
 from erlangen.nn.spheres.rotation_density import grid_rotations
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 L_MAX = 6
 
@@ -29,11 +28,8 @@ def dense_table(level: int) -> torch.Tensor:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = make_parser(__doc__, repeats=3)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     x = 0.3 * torch.randn(options.batch, 455, generator=torch.Generator().manual_seed(0))

@@ -3,7 +3,6 @@
 python benchmarks/relative_projection.py [--repeats N] [--threads N] [--output FILE] [--full]
 """
 
-import argparse
 from functools import partial
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from erlangen.deploy.compat import RelativeProjection
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 SHAPES = ((20_000, 512, 512), (100_000, 128, 64))
 FULL = (*SHAPES, (1_000_000, 512, 512))
@@ -36,11 +35,8 @@ def measure(n: int, d: int, k: int, repeats: int) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, repeats=9)
     parser.add_argument("--full", action="store_true", help="a million rows too (gigabytes)")
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", help="a JSON file for the rows")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     rows = []

@@ -3,13 +3,12 @@
 python benchmarks/rotations.py [--output rotations.json] [--repeats 7] [--threads 1] [--count 1000000]
 """
 
-import argparse
 from collections.abc import Callable
 
 import torch
 
 from erlangen.groups import rotations as ro
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 try:
     import roma
@@ -99,10 +98,7 @@ def measure(name: str, ours: Call, theirs: Call, kind: str, count: int, repeats:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
-    parser.add_argument("--repeats", type=int, default=7)
-    parser.add_argument("--threads", type=int, default=1)
+    parser = make_parser(__doc__, repeats=7)
     parser.add_argument("--count", type=int, default=1_000_000)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)

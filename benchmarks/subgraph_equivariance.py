@@ -6,7 +6,6 @@ python benchmarks/subgraph_equivariance.py [--output subgraph_equivariance.json]
 dense layer on all ego-networks padded to the largest; `global` the dense layer on every whole graph.
 """
 
-import argparse
 from collections.abc import Callable
 
 import torch
@@ -14,7 +13,7 @@ import torch
 from erlangen.data.graphs import ego_networks
 from erlangen.nn.graphs import EquivariantLinear
 from erlangen.nn.graphs.subgraph_linear import Layout, SizeClasses, SubgraphLinear
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 
 def random_batch(graphs: int, n: int, degree: float) -> torch.Tensor:
@@ -90,10 +89,7 @@ def layer(repeats: int, channels: int = 32) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=1)
+    parser = make_parser(__doc__, repeats=9)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
