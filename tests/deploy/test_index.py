@@ -1,5 +1,6 @@
 """What every engine promises, against brute force in float64 and scikit-learn."""
 
+import itertools
 import json
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,25 +11,31 @@ import pytest
 import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from postgres import server
 from sklearn.neighbors import NearestNeighbors
 
 from erlangen.deploy import ExactIndex, Index, SpaceInfo
 from erlangen.deploy.exact import ROW_BLOCK
 
-ENGINES = ("exact", "faiss", "usearch")
+FILED = ("exact", "faiss", "usearch")
 METRICS = ("cosine", "ip", "l2")
-engines = pytest.mark.parametrize(
-    "engine",
-    [
-        pytest.param(
-            name,
-            marks=pytest.mark.skipif(
-                name != "exact" and find_spec(name) is None, reason=f"the extra erlangen[{name}] is not installed"
-            ),
-        )
-        for name in ENGINES
-    ],
-)
+TABLES = itertools.count()
+
+
+def among(names: tuple[str, ...]) -> pytest.MarkDecorator:
+    missing = {n for n in names if n in ("faiss", "usearch") and find_spec(n) is None}
+    marks = {n: pytest.mark.skipif(n in missing, reason=f"the extra erlangen[{n}] is not installed") for n in names}
+    return pytest.mark.parametrize("engine", [pytest.param(name, marks=marks[name]) for name in names])
+
+
+engines, filed = among((*FILED, "pgvector")), among(FILED)
+
+
+def build(vectors: Any, ids: Any = None, *, engine: str, **options: Any) -> Index:
+    """An index; on the server each in a table of its own."""
+    if engine == "pgvector":
+        options |= {"dsn": server(), "table": f"contract {next(TABLES) % 4}", "replace": True}
+    return Index.build(vectors, ids, engine=engine, **options)
 
 
 def gaussian(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -56,7 +63,7 @@ cases = st.tuples(
 def test_scores_are_those_of_brute_force_and_places_beyond_the_end_are_marked(engine: str, case: Any) -> None:
     metric, count, dim, k, seed = case
     vectors, query = gaussian(count, dim, seed=seed), gaussian(3, dim, seed=seed + 1)
-    found = Index.build(vectors, engine=engine, metric=metric).search(query, k)
+    found = build(vectors, engine=engine, metric=metric).search(query, k)
     truth = -np.sort(-brute(vectors, query, metric), axis=1)[:, :k]
     filled = min(k, count)
     assert found.ids.shape == found.scores.shape == found.mask.shape == (3, k)
@@ -74,7 +81,7 @@ def test_neighbours_are_those_of_scikit_learn(engine: str, metric: str) -> None:
     vectors, query = gaussian(700, 16), gaussian(20, 16, seed=1)
     name = "cosine" if metric == "cosine" else "euclidean"
     there = NearestNeighbors(n_neighbors=7, metric=name, algorithm="brute").fit(vectors).kneighbors(query)[1]
-    assert (Index.build(vectors, engine=engine, metric=metric).search(query, 7).ids.numpy() == there).all()
+    assert (build(vectors, engine=engine, metric=metric).search(query, 7).ids.numpy() == there).all()
 
 
 @engines
@@ -82,8 +89,8 @@ def test_neighbours_are_those_of_scikit_learn(engine: str, metric: str) -> None:
 def test_the_order_of_insertion_does_not_matter(engine: str, seed: int, metric: str) -> None:
     vectors, query = gaussian(50, 6, seed=seed), gaussian(4, 6, seed=seed + 1)
     order = torch.randperm(50, generator=torch.Generator().manual_seed(seed))
-    straight = Index.build(vectors, engine=engine, metric=metric)
-    shuffled = Index.build(vectors[order[:20]], order[:20], engine=engine, metric=metric)
+    straight = build(vectors, engine=engine, metric=metric)
+    shuffled = build(vectors[order[:20]], order[:20], engine=engine, metric=metric)
     shuffled.add(vectors[order[20:]], order[20:])
     for a, b in zip(straight.search(query, 9), shuffled.search(query, 9), strict=True):
         assert torch.equal(a, b)
@@ -131,14 +138,14 @@ def test_squared_distance_of_unit_vectors_is_two_minus_two_cosines(seed: int) ->
     torch.testing.assert_close(-far, 2 - 2 * near, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("engine", ("exact", "faiss"))
+@among(("exact", "faiss", "pgvector"))
 @given(seed=st.integers(0, 99))
 def test_a_filter_gives_what_an_index_of_the_allowed_gives(engine: str, seed: int) -> None:
     vectors, query = gaussian(60, 5, seed=seed), gaussian(4, 5, seed=seed + 1)
     allowed = torch.randperm(60, generator=torch.Generator().manual_seed(seed))[:11]
-    whole = Index.build(vectors, engine=engine)
+    whole = build(vectors, engine=engine)
     found = whole.search(query, 20, filter=allowed)
-    other = Index.build(vectors[allowed], allowed, engine=engine).search(query, 20)
+    other = build(vectors[allowed], allowed, engine=engine).search(query, 20)
     assert torch.equal(found.ids, other.ids) and torch.equal(found.mask, other.mask)
     kept = set(allowed.tolist())
     by_function = whole.search(query, 20, filter=lambda ids: torch.tensor([int(i) in kept for i in ids]))
@@ -148,7 +155,7 @@ def test_a_filter_gives_what_an_index_of_the_allowed_gives(engine: str, seed: in
 @engines
 def test_a_removed_id_never_comes_back_until_it_is_added(engine: str) -> None:
     vectors = gaussian(40, 5)
-    index = Index.build(vectors, engine=engine)
+    index = build(vectors, engine=engine)
     index.remove([3, 7])
     assert not bool(torch.isin(index.search(vectors, 40).ids, torch.tensor([3, 7])).any())
     with pytest.raises(ValueError, match="ids: 3 is not in the index"):
@@ -160,7 +167,7 @@ def test_a_removed_id_never_comes_back_until_it_is_added(engine: str) -> None:
         index.add(vectors[3:4], [3])
 
 
-@engines
+@filed
 @pytest.mark.parametrize("storage", ["float32", "float16", "int8"])
 @pytest.mark.parametrize("mmap", [True, False])
 def test_a_saved_index_opens_bit_for_bit(engine: str, storage: str, mmap: bool, tmp_path: Path) -> None:
@@ -192,7 +199,7 @@ def test_a_saved_index_opens_bit_for_bit(engine: str, storage: str, mmap: bool, 
 )
 def test_a_bad_query_is_refused_by_name(engine: str, q: torch.Tensor, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        Index.build(gaussian(10, 8), engine=engine).search(q, 3)
+        build(gaussian(10, 8), engine=engine).search(q, 3)
 
 
 def test_spaces_do_not_mix() -> None:
@@ -222,7 +229,7 @@ def test_a_bad_build_is_refused_by_name(arguments: dict[str, Any], words: str) -
 
 @engines
 def test_an_empty_index_answers_with_padding(engine: str) -> None:
-    index = Index.build(torch.empty(0, 4), engine=engine)
+    index = build(torch.empty(0, 4), engine=engine)
     found = index.search(gaussian(2, 4), 3)
     assert bool((found.ids == -1).all()) and not bool(found.mask.any())
     index.add(gaussian(5, 4))

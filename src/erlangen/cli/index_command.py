@@ -15,9 +15,11 @@ def build(
     vectors: str,
     *,
     out: str,
-    engine: Literal["exact", "faiss", "usearch", "binary"] = "exact",
+    engine: Literal["exact", "faiss", "usearch", "binary", "pgvector"] = "exact",
     metric: Literal["cosine", "ip", "l2"] | None = None,
     storage: Literal["float32", "float16", "int8"] = "float32",
+    dsn: str | None = None,
+    table: str | None = None,
     json: bool = False,
     quiet: bool = False,
     seed: int = 0,
@@ -27,9 +29,12 @@ def build(
     Args:
         vectors: What `erlangen embed` wrote, or a file of vectors (.npz, .csv).
         out: The index's folder.
-        engine: `exact`; `faiss` or `usearch` where that extra is installed; `binary` keeps the signs alone.
+        engine: `exact`; `faiss` or `usearch` where that extra is installed; `binary` keeps the signs alone; `pgvector`
+            keeps the vectors in a table of a PostgreSQL server.
         metric: How vectors are compared; what their space says by default.
         storage: How numbers are kept.
+        dsn: How the server is reached (pgvector); the environment variable ERLANGEN_PGVECTOR_DSN by default.
+        table: The server's table (pgvector); the name of the folder by default.
         json: Print facts about the index as JSON.
         quiet: Print nothing.
         seed: Accepted everywhere; building draws nothing.
@@ -39,16 +44,26 @@ def build(
     stored, space = read_vectors(vectors, "vectors")
     if engine == "binary" and (metric is not None or storage != "float32"):
         raise ValueError("metric, storage: a binary index compares signs, one bit each; leave both out")
+    if engine != "pgvector" and (dsn is not None or table is not None):
+        raise ValueError(f"--dsn, --table: say where a pgvector index is; the {engine} engine keeps files")
     with deploy.writing(out, "--out"):
         if engine == "binary":
             deploy.BinaryIndex.build(stored > 0, space=space).save(out)
         else:
-            deploy.Index.build(stored, space=space, engine=engine, metric=metric, storage=storage).save(out)
-    return _describe(out, json, quiet)
+            options = {} if engine != "pgvector" else _place(out, dsn, table)
+            deploy.Index.build(stored, space=space, engine=engine, metric=metric, storage=storage, **options).save(out)
+    return _describe(out, json, quiet, dsn)
 
 
 def add(
-    index: str, vectors: str, *, replace: bool = False, json: bool = False, quiet: bool = False, seed: int = 0
+    index: str,
+    vectors: str,
+    *,
+    replace: bool = False,
+    dsn: str | None = None,
+    json: bool = False,
+    quiet: bool = False,
+    seed: int = 0,
 ) -> int:
     """Add vectors to an index; a gallery of several spaces takes those of any model.
 
@@ -56,6 +71,7 @@ def add(
         index: The folder of an index or gallery.
         vectors: What `erlangen embed` wrote.
         replace: The vectors are numbered from 0 and take the place of those with the same numbers (galleries).
+        dsn: How a pgvector index is reached; the environment variable ERLANGEN_PGVECTOR_DSN by default.
         json: Print facts about the index as JSON.
         quiet: Print nothing.
         seed: Accepted everywhere; adding draws nothing.
@@ -65,7 +81,7 @@ def add(
     stored, space = read_vectors(vectors, "vectors")
     _is_index(index)
     with deploy.writing(index, "index"):
-        opened = open_any(index, mmap=False)
+        opened = open_any(index, mmap=False, dsn=dsn)
         if isinstance(opened, deploy.VersionedGallery):
             opened.add(stored, range(len(stored)) if replace else None, space=_named(space, "vectors"), replace=replace)
         elif replace:
@@ -73,11 +89,19 @@ def add(
         else:
             opened.add(stored > 0 if opened.engine == "binary" else stored, space=space)
         opened.save(index)
-    return _describe(index, json, quiet)
+    return _describe(index, json, quiet, dsn)
 
 
 def search(
-    index: str, queries: str, *, k: int = 5, limit: int = 10, json: bool = False, quiet: bool = False, seed: int = 0
+    index: str,
+    queries: str,
+    *,
+    k: int = 5,
+    limit: int = 10,
+    dsn: str | None = None,
+    json: bool = False,
+    quiet: bool = False,
+    seed: int = 0,
 ) -> int:
     """The nearest neighbours of query vectors.
 
@@ -86,13 +110,14 @@ def search(
         queries: What `erlangen embed` wrote for the queries.
         k: Neighbours for each query.
         limit: Show this many queries in the table (JSON holds all).
+        dsn: How a pgvector index is reached; the environment variable ERLANGEN_PGVECTOR_DSN by default.
         json: Print JSON instead of a table.
         quiet: Print identifiers alone.
         seed: Accepted everywhere; search draws nothing.
     """
     from erlangen import deploy
 
-    opened = open_any(index, mmap=True)
+    opened = open_any(index, mmap=True, dsn=dsn)
     asked, space = read_vectors(queries, "queries")
     if isinstance(opened, deploy.VersionedGallery):
         found = opened.search(asked, k, space=_named(space, "queries"))
@@ -191,27 +216,40 @@ def upgrade(
     return 1
 
 
-def stats(index: str, *, json: bool = False, quiet: bool = False, seed: int = 0) -> int:
+def stats(index: str, *, dsn: str | None = None, json: bool = False, quiet: bool = False, seed: int = 0) -> int:
     """Facts about an index.
 
     Args:
         index: The folder of an index or gallery.
+        dsn: How a pgvector index is reached; the environment variable ERLANGEN_PGVECTOR_DSN by default.
         json: Print JSON instead of a table.
         quiet: Print nothing.
         seed: Accepted everywhere; this draws nothing.
     """
-    return _describe(index, json, quiet)
+    return _describe(index, json, quiet, dsn)
 
 
-def open_any(path: str, *, mmap: bool) -> Any:
+def _place(out: str, dsn: str | None, table: str | None) -> dict[str, Any]:
+    """Where on the server; a table that this very folder names already is built anew."""
+    from erlangen.train.files import read_json
+
+    name = Path(out).resolve().name if table is None else table
+    manifest = read_json(Path(out) / "manifest.json") if (Path(out) / "manifest.json").exists() else {}
+    known = manifest.get("options") if manifest.get("engine") == "pgvector" else None
+    mine = isinstance(known, dict) and known.get("table") == name
+    return {"table": name, "dsn": dsn, "replace": mine}
+
+
+def open_any(path: str, *, mmap: bool, dsn: str | None = None) -> Any:
     """The `Index` or `VersionedGallery` in a folder."""
     from erlangen import deploy
     from erlangen.deploy.gallery import FORMAT
     from erlangen.train.files import read_json
 
     _is_index(path)
-    gallery = read_json(Path(path) / "manifest.json").get("format") == FORMAT
-    return (deploy.VersionedGallery if gallery else deploy.Index).open(path, mmap=mmap)
+    if read_json(Path(path) / "manifest.json").get("format") == FORMAT:
+        return deploy.VersionedGallery.open(path, mmap=mmap)
+    return deploy.Index.open(path, mmap=mmap, dsn=dsn)
 
 
 def _is_index(path: str) -> None:
@@ -253,8 +291,8 @@ def _embedded(fitted: Any, sample: str) -> tuple[Any, Any]:
     return deploy.embed(fitted.encoder, dataset), dataset.label
 
 
-def _describe(path: str, json: bool, quiet: bool) -> int:
-    facts = open_any(path, mmap=True).stats()
+def _describe(path: str, json: bool, quiet: bool, dsn: str | None = None) -> int:
+    facts = open_any(path, mmap=True, dsn=dsn).stats()
     if json:
         print_json(facts)
     elif not quiet:

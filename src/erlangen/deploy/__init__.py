@@ -19,6 +19,7 @@ _PUBLIC = {
     "truncate": "erlangen.deploy.funnel:truncate",
     "writing": "erlangen.deploy.generations:writing",
     "VersionedGallery": "erlangen.deploy.gallery:VersionedGallery",
+    "PgvectorIndex": "erlangen.deploy.pgvector_engine:PgvectorIndex",
     "UsearchIndex": "erlangen.deploy.usearch_engine:UsearchIndex",
     "UpgradeReport": "erlangen.deploy.model_upgrade:UpgradeReport",
     "measure_upgrade": "erlangen.deploy.model_upgrade:measure_upgrade",

@@ -81,6 +81,8 @@ class VersionedGallery:
 
     def adopt(self, index: Index) -> None:
         """Take over an index as it is, under its own space."""
+        if index.engine == "pgvector":
+            raise ValueError("index: a table on a server has no place in a gallery's folder; build one from its store")
         for other in self._indexes.values():
             shared = index.store.ids[other.store.positions(index.store.ids)[1]]
             if len(shared):

@@ -16,7 +16,7 @@ from erlangen.deploy.store import STORAGES, VectorStore
 
 FORMAT = "erlangen index"
 FORMAT_VERSION = 2
-ENGINES = ("exact", "faiss", "usearch", "binary")
+ENGINES = ("exact", "faiss", "usearch", "binary", "pgvector")
 Filter = Callable[[Tensor], Tensor] | Tensor | Sequence[int]
 
 
@@ -68,10 +68,10 @@ class Index(ABC):
             vectors: `[count, dim]` tensor or array, or the directory that `embed(out=...)` returned.
             ids: distinct integers from 0 on, one per vector; None numbers them.
             space: a `SpaceInfo` or `run.space`; None reads the directory's, or marks the space as unnamed.
-            engine: "exact" (default), "faiss" or "usearch"; codes have `BinaryIndex`.
+            engine: "exact" (default), "faiss", "usearch" or "pgvector"; codes have `BinaryIndex`.
             metric: overrides the space's: "cosine", "ip" or "l2".
             storage: "float32", "float16" or "int8" (one step per row).
-            options: of the engine; faiss takes `factory="HNSW32"`, usearch `connectivity=16`.
+            options: of the engine; faiss takes `factory="HNSW32"`, usearch `connectivity=16`, pgvector `table="items"`.
         """
         engine = str(engine or getattr(cls, "engine", "exact"))
         if engine == "binary" and not hasattr(cls, "bits"):
@@ -119,7 +119,7 @@ class Index(ABC):
         used = self.space.dim if dim is None else positive(dim, "dim", self.space.dim)
         single = getattr(q, "ndim", 2) == 1
         query = self._asked(q[None] if single else q, used)
-        result = self._search(query, min(k, max(len(self), 1)), used, self._allowed(filter))
+        result = self._search(query, self._reach(k), used, self._allowed(filter))
         result = padded(result, k)
         return SearchResult(*(part[0] for part in result)) if single else result
 
@@ -162,11 +162,16 @@ class Index(ABC):
         return save_stores(path, {"vectors": self.store}, manifest, FORMAT, self._seen)
 
     @classmethod
-    def open(cls, path: str | Path, *, mmap: bool = True) -> "Index":
-        """Read what `save` wrote; with `mmap` vectors stay on disk until they are touched."""
+    def open(cls, path: str | Path, *, mmap: bool = True, dsn: str | None = None) -> "Index":
+        """Read what `save` wrote; with `mmap` vectors stay on disk until they are touched.
+
+        `dsn` is how the server is reached where the folder names a table of one.
+        """
 
         def read() -> "Index":
             directory, manifest = read_manifest(path, FORMAT, FORMAT_VERSION)
+            if manifest.get("engine") == "pgvector":
+                return _engine("pgvector").of_manifest(directory, manifest, dsn)  # type: ignore[attr-defined]
             return index_from(read_store(directory, manifest, "vectors", mmap=mmap), manifest, str(directory))
 
         index, seen = read_settled(path, read)
@@ -209,6 +214,10 @@ class Index(ABC):
     def _search(self, query: Tensor, k: int, dim: int, allowed: Tensor | None) -> SearchResult:
         """Search with validated input; at most k columns."""
 
+    def _reach(self, k: int) -> int:
+        """How many of `k` there can be."""
+        return min(k, max(len(self), 1))
+
     def _asked(self, q: Any, dim: int) -> Tensor:
         """Validated queries, cut to their first `dim` components."""
         query = as_matrix(q, "q")
@@ -231,13 +240,17 @@ class Index(ABC):
         if filter is None:
             return None
         if callable(filter) and not isinstance(filter, Tensor):
-            mask = torch.as_tensor(filter(self.store.ids))
-            if mask.dtype != torch.bool or mask.shape != self.store.ids.shape:
-                raise ValueError(f"filter: must return a bool per id, got {mask.dtype} {tuple(mask.shape)}")
-            return mask
+            return self._passed(filter, self.store.ids)
         place, there = self.store.positions(whole_numbers(filter, "filter").reshape(-1))
         mask = torch.zeros(len(self), dtype=torch.bool)
         mask[place[there]] = True
+        return mask
+
+    @staticmethod
+    def _passed(filter: Callable[[Tensor], Tensor], ids: Tensor) -> Tensor:
+        mask = torch.as_tensor(filter(ids))
+        if mask.dtype != torch.bool or mask.shape != ids.shape:
+            raise ValueError(f"filter: must return a bool per id, got {mask.dtype} {tuple(mask.shape)}")
         return mask
 
 
@@ -289,4 +302,8 @@ def _engine(name: str) -> type[Index]:
         from erlangen.deploy.usearch_engine import UsearchIndex
 
         return UsearchIndex
+    if name == "pgvector":
+        from erlangen.deploy.pgvector_engine import PgvectorIndex
+
+        return PgvectorIndex
     raise unknown_name("engine", name, list(ENGINES))
