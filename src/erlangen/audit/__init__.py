@@ -20,6 +20,8 @@ _PUBLIC = {
     "polynomial_expressivity": "erlangen.audit.expressivity:polynomial_expressivity",
     "register": "erlangen.audit.presets:register",
     "invariance": "erlangen.audit.invariance",
+    "theory": "erlangen.audit.theory",
+    "init_critical_": "erlangen.audit.theory.initialise:init_critical_",
     "landscape": "erlangen.audit.landscape",
     "bias": "erlangen.audit.bias",
 }
