@@ -64,6 +64,19 @@ def test_it_learns_from_own_images_and_the_run_embeds_them(name, kind, sources, 
     assert open_embeddings(vectors).shape == (36, 16)
 
 
+@pytest.mark.parametrize(("name", "argument"), [("guidance", "guide"), ("stationary", "old")])
+def test_a_finished_run_guides_another_and_both_are_read_again(name, argument, sources, teacher, tmp_path, capsys):
+    words = ["fit", str(sources["folder"]), "--objective", name, "--out", str(tmp_path / "run"), *TINY]
+    assert main([*words, f"--objective_args.{argument}", str(teacher)]) == 0, capsys.readouterr().err
+    followed = getattr(erlangen.load(tmp_path / "run").objective, argument).state_dict()
+    there = erlangen.load(teacher).encoder.state_dict()
+    assert followed.keys() == there.keys() and all(bool((followed[k] == there[k]).all()) for k in there)
+    capsys.readouterr()
+    words[words.index("--out") + 1] = str(tmp_path / "no")
+    assert main([*words, f"--objective_args.{argument}", "nowhere"]) == 2
+    assert "nowhere" in capsys.readouterr().err and not (tmp_path / "no").exists()
+
+
 def views_of(name, folder, out, *more):
     assert main(["fit", str(folder), "--objective", name, "--out", str(out), *TINY, *MORE.get(name, []), *more]) == 0
     return erlangen.load(out).config["fit"]["views"]

@@ -35,8 +35,12 @@ ARGUMENT_WORDS = {
     "match": "whether channels are chosen for the operations or for the parameters of a plain encoder.",
     "depth": "hidden layers.",
 }
-TAUGHT: dict[str, Any] = {"teachers": "+", "guide": None}
-TAUGHT_WORDS = "folders of finished runs whose encoders are followed."
+TAUGHT: dict[str, Any] = {"teachers": "+", "guide": None, "old": None}
+TAUGHT_WORDS = {
+    "teachers": "folders of finished runs whose encoders are followed.",
+    "guide": "folder of a finished run whose encoder is followed; an untrained network if left out.",
+    "old": "folder of the finished run to stay compatible with, or start for the encoder as it begins.",
+}
 
 
 def build_parser(argv: list[str]) -> ArgumentParser:
@@ -69,7 +73,9 @@ def build_parser(argv: list[str]) -> ArgumentParser:
         group = parser.add_argument_group(f"arguments of {name}")
         taught = [argument for argument in TAUGHT if argument in inspect.signature(registry.get(name)).parameters]
         for argument in taught:
-            group.add_argument(f"--{prefix}{argument}", type=str | None, nargs=TAUGHT[argument], help=TAUGHT_WORDS)
+            group.add_argument(
+                f"--{prefix}{argument}", type=str | None, nargs=TAUGHT[argument], help=TAUGHT_WORDS[argument]
+            )
         add_options(
             group,
             registry.get(name),
@@ -193,7 +199,7 @@ def _named_by_symmetry(registry: Registry, name: str) -> tuple[str, ...]:
 def _build(registry: Registry, name: str, symmetry: str | None, arguments: dict[str, Any] | None) -> Any:
     given = {key: value for key, value in (arguments or {}).items() if not (key in TAUGHT and value is None)}
     for key in set(given) & set(TAUGHT):
-        given[key] = _encoders_of(given[key])
+        given[key] = given[key] if given[key] == "start" else _encoders_of(given[key])
     if symmetry is not None and _named_by_symmetry(registry, name):
         given["group"] = symmetry
     return registry.build(name, **given)

@@ -69,6 +69,8 @@ class MatryoshkaHead(nn.Module):
             return torch.stack([head(z[:, :m]) for head, m in zip(self.heads, self.dims, strict=True)], 1)
         head = self.heads[0]
         assert isinstance(head, nn.Linear)
+        if torch.is_autocast_enabled(z.device.type):  # partial sums are kept: not in half precision
+            z = z.to(head.weight.dtype)
         return _Cumulative.apply(z, head.weight, head.bias, self.dims)
 
     def at(self, z: Float[Tensor, "batch _"], dim: int) -> Float[Tensor, "batch classes"]:
@@ -94,6 +96,11 @@ class _Cumulative(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, z, weight, bias, dims):  # type: ignore[no-untyped-def]
+        with torch.autocast(z.device.type, enabled=False):
+            return _Cumulative._summed(ctx, z, weight, bias, dims)
+
+    @staticmethod
+    def _summed(ctx, z, weight, bias, dims):  # type: ignore[no-untyped-def]
         ctx.save_for_backward(z, weight)
         ctx.dims = dims
         out = torch.empty(len(dims), len(z), len(weight), dtype=torch.result_type(z, weight), device=z.device)

@@ -13,17 +13,19 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from erlangen.objectives.distributed import ReductionKind, gather_batch, world_size
+from erlangen.objectives.precision import at_least_single
 from erlangen.objectives.queue import FeatureQueue
 from erlangen.objectives.terms import LossTerms
 
 CHUNK = 1 << 22  # entries of a matrix of positions and words that are held at a time
 
 
+@at_least_single
 def word_prediction(logits: Float[Tensor, "batch words"], target: Float[Tensor, "batch words"]) -> LossTerms:
     """The cross-entropy of soft targets, -mean_i sum_k y_ik log softmax(logits_i)_k; below it only by the entropy of y."""
     if logits.shape != target.shape:
         raise ValueError(f"target: shape {tuple(target.shape)}, logits have {tuple(logits.shape)}; they must agree")
-    return LossTerms({"words": F.cross_entropy(logits.float() if logits.dtype.itemsize < 4 else logits, target)})
+    return LossTerms({"words": F.cross_entropy(logits, target)})
 
 
 def bag_of_words(

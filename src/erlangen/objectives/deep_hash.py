@@ -11,16 +11,19 @@ from erlangen.data.batch import PairBatch
 from erlangen.nn.hash_head import HashHead
 from erlangen.objectives.distributed import ReductionKind, gather_batch
 from erlangen.objectives.objective import Objective
+from erlangen.objectives.precision import at_least_single
 from erlangen.objectives.terms import LossTerms
 from erlangen.objectives.vicreg_terms import covariance_loss, variance_loss
 
 
+@at_least_single
 def code_distance(a: Float[Tensor, "n bits"], b: Float[Tensor, "m bits"]) -> Float[Tensor, "n m"]:
     """`|a - b|^2 / (4 bits)`: for codes of -1 and 1 the share of bits in which they differ."""
     squares = a.square().sum(1)[:, None] + b.square().sum(1) - 2 * a @ b.T
     return squares.clamp(min=0) / (4 * a.shape[1])
 
 
+@at_least_single
 def triplet_ranking(
     anchor: Float[Tensor, "n bits"],
     other: Float[Tensor, "m bits"],
@@ -48,6 +51,7 @@ def triplet_ranking(
     return (excess * wanted).sum() / wanted.sum().clamp(min=1)
 
 
+@at_least_single
 def quantization_loss(h: Float[Tensor, "batch bits"]) -> Float[Tensor, ""]:
     """Mean of `(|h| - 1)^2`: what rounding to -1 and 1 would change."""
     return (h.abs() - 1).square().mean()

@@ -12,11 +12,13 @@ from erlangen._registry import objectives
 from erlangen.data.batch import PairBatch
 from erlangen.objectives.frozen_encoder import described, frozen
 from erlangen.objectives.objective import Objective
+from erlangen.objectives.precision import at_least_single
 from erlangen.objectives.terms import LossTerms
 
 Mode = Literal["features", "logits"]
 
 
+@at_least_single
 def distillation(
     student: Float[Tensor, "batch dim"],
     teacher: Float[Tensor, "batch dim"],

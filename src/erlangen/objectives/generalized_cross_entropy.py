@@ -8,10 +8,12 @@ from torch import Tensor, nn
 
 from erlangen._registry import objectives
 from erlangen.data.batch import PairBatch
+from erlangen.objectives.precision import at_least_single
 from erlangen.objectives.supervised import CrossEntropy
 from erlangen.objectives.terms import LossTerms
 
 
+@at_least_single
 def generalized_cross_entropy(
     logits: Float[Tensor, "batch classes"], label: Int[Tensor, " batch"], *, q: float | int = 0.7
 ) -> Float[Tensor, ""]:

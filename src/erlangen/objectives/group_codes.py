@@ -54,7 +54,14 @@ class GroupCode:
         return lambda g: torch.cat([part.matrix(g, torch.float32).flatten(1) for part in parts], 1)
 
     def __call__(self, g: Any) -> Float[Tensor, "batch dim"]:
-        """The codes of elements with one batch dimension, float32."""
+        """The codes of elements with one batch dimension, float32, under autocast too."""
+        device = next(
+            (part.device.type for part in (g if isinstance(g, tuple) else (g,)) if isinstance(part, Tensor)), "cpu"
+        )
+        with torch.autocast(device, enabled=False):
+            return self._coded(g)
+
+    def _coded(self, g: Any) -> Tensor:
         if self.spatial and isinstance(g, Tensor) and g.ndim == 2 and g.shape[1] == 4:
             g = _matrix_of_unit(g)
         if len(self.group.batch_shape(g)) != 1:

@@ -16,6 +16,7 @@ from erlangen.nn.tap import Tap, resolve_layers
 from erlangen.objectives import functional
 from erlangen.objectives.distributed import ReductionKind, gather_batch, local_weight
 from erlangen.objectives.frozen_encoder import described, freeze, frozen
+from erlangen.objectives.precision import at_least_single
 from erlangen.objectives.supervised import CrossEntropy
 from erlangen.objectives.terms import LossTerms
 from erlangen.stats.similarity import unbiased_hsic
@@ -38,6 +39,7 @@ def centred_gram(x: Float[Tensor, "samples *features"]) -> Float[Tensor, "sample
     return (scaled @ scaled.T).double()
 
 
+@at_least_single
 def alignment(
     x: Float[Tensor, "samples *features1"], y: Float[Tensor, "samples *features2"], *, unbiased: bool = True
 ) -> Float[Tensor, ""]:
@@ -224,7 +226,8 @@ class Guidance(CrossEntropy):
             embedding = encoder(batch.x)
         own = functional.cross_entropy(self._logits(embedding), batch.label, label_smoothing=self.label_smoothing)
         errors = self.misalignment(tap.activations, batch.x)
-        total = torch.stack(list(errors.values())).sum().to(embedding.dtype)
+        total = torch.stack(list(errors.values())).sum()
+        total = total if embedding.dtype == torch.float64 else total.float()
         return LossTerms(
             {
                 "cross_entropy": own["cross_entropy"] * local_weight(batch.x),

@@ -1,7 +1,8 @@
 """Stationary representations: features that stay comparable when a model is updated or replaced."""
 
 import copy
-from typing import ClassVar, Literal
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -13,13 +14,16 @@ from erlangen.data.batch import PairBatch
 from erlangen.nn.fixed_classifier import FixedClassifier
 from erlangen.objectives.classification import cross_entropy
 from erlangen.objectives.distributed import ReductionKind, gather_batch, local_weight
+from erlangen.objectives.frozen_encoder import described, frozen
 from erlangen.objectives.objective import Objective
+from erlangen.objectives.precision import at_least_single
 from erlangen.objectives.terms import LossTerms
 from erlangen.stats.spectrum import effective_rank
 
 Mask = Literal["exclude", "zero"]
 
 
+@at_least_single
 def higher_order_compatibility(
     new: Float[Tensor, "batch dim"],
     old: Float[Tensor, "batch dim"],
@@ -104,7 +108,7 @@ class Stationary(Objective):
         *,
         mu: float = 10.0,
         mask: Mask = "exclude",
-        old: nn.Module | Literal["start"] | None = None,
+        old: nn.Module | Mapping[str, Any] | Literal["start"] | None = None,
         vertices: int | None = None,
         temperature: float = 1.0,
         gather: bool = True,
@@ -122,8 +126,9 @@ class Stationary(Objective):
         self.temperature, self.gather, self.from_start = temperature, gather, old == "start"
         self.classifier: FixedClassifier | None = None
         self.old: nn.Module | None = None
-        if isinstance(old, nn.Module):
-            self.old = copy.deepcopy(old).requires_grad_(False).eval()
+        if old is not None and not isinstance(old, str):
+            self.init_arguments["old"] = described(old)
+            self.old = frozen(copy.deepcopy(old))
 
     def setup(self, *, embedding_dim: int, num_classes: int | None = None) -> None:
         """Create the simplex.

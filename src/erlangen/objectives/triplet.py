@@ -13,12 +13,14 @@ from erlangen._registry import objectives
 from erlangen.data.batch import PairBatch
 from erlangen.objectives.distributed import ReductionKind, batch_sizes, gather_batch, world_size
 from erlangen.objectives.objective import Objective
+from erlangen.objectives.precision import at_least_single
 from erlangen.objectives.terms import LossTerms
 
 CHUNK = 1 << 22
 Mining = Literal["hard", "random", "random_then_hard"]
 
 
+@at_least_single
 def triplet_loss(
     anchor: Float[Tensor, "batch dim"],
     positive: Float[Tensor, "batch dim"],
@@ -30,12 +32,13 @@ def triplet_loss(
 
     The paper sums over triplets; here every triplet is a number, for the caller to average.
     """
-    a, p, n = (F.normalize(z.float() if z.dtype.itemsize < 4 else z, dim=-1) for z in (anchor, positive, negative))
+    a, p, n = (F.normalize(z, dim=-1) for z in (anchor, positive, negative))
     near = (a * p).sum(-1, keepdim=True)
     far = (n * a[:, None]).sum(-1)
     return (far - near + margin).clamp(min=0)
 
 
+@at_least_single
 @torch.no_grad()
 def mine(
     anchor: Float[Tensor, "batch dim"],
