@@ -21,7 +21,7 @@ from erlangen.audit.presets import choose
 from erlangen.audit.probe import Context, Probe
 from erlangen.audit.report import Report
 from erlangen.audit.setting import make_context, raw_bytes, shared_bytes
-from erlangen.audit.shards import gather, shard
+from erlangen.audit.shards import shard, together
 from erlangen.audit.training import training_findings, training_record
 from erlangen.audit.verdict import correct_for_many
 from erlangen.audit.wrap import as_subject
@@ -109,7 +109,8 @@ def audit(
         batches, passing = iter(source.batches), Pass(ctx, chosen, raw=raw, twin=twin)
         for look in range(1, looks + 1):
             expected = ctx.rows // shard()[1]
-            _read(passing, batches, until=None if look == looks else expected >> (looks - look))
+            until_rows = None if look == looks else expected >> (looks - look)
+            together(lambda rows=until_rows: passing.run(batches, until=rows))  # type: ignore[misc]
             findings = _look(passing, chosen, needs, silent, ctx, began, level=1 - spend(1 - ci, look, looks))
             undecided = any(f.verdict == "inconclusive" and f.needs_samples is not None for f in findings)
             if not undecided or len(ctx.collected) >= ctx.rows:
@@ -135,22 +136,6 @@ def _needs(chosen: list[Probe], ctx: Context) -> tuple[dict[str, Needs], dict[st
         except Exception as error:
             silent[probe.name] = error
     return needs, silent
-
-
-def _read(passing: Pass, batches: Any, *, until: int | None) -> None:
-    """Read this process's share; what goes wrong in one process stops them all."""
-    trouble: Exception | None = None
-    try:
-        passing.run(batches, until=until)
-    except Exception as error:
-        trouble = error
-    if shard()[1] == 1:
-        if trouble is not None:
-            raise trouble
-        return
-    for rank, other in enumerate(gather(None if trouble is None else f"{type(trouble).__name__}: {trouble}")):
-        if other is not None:
-            raise trouble if trouble is not None else ValueError(f"process {rank}: {other}")
 
 
 def _look(

@@ -12,7 +12,7 @@ from erlangen.audit.collect import WIDEST, regular_orders, run_model
 from erlangen.audit.inputs import Source
 from erlangen.audit.orbit import Orbit, build_orbit
 from erlangen.audit.probe import Context
-from erlangen.audit.shards import largest
+from erlangen.audit.shards import largest, together
 from erlangen.nn.tap import Tap, resolve_layers, untrained_twin
 
 
@@ -32,7 +32,7 @@ def make_context(
 ) -> Context:
     """The context; the first batch is looked at for its sizes and put back, two samples of it go through the model."""
     batches = iter(source.batches)
-    first = next(batches, None)
+    first = together(lambda: next(batches, None))
     if first is None:
         raise ValueError("data: no samples")
     source.batches = chain([first], batches)

@@ -1,9 +1,12 @@
 """An audit by several processes: what each of them gathered becomes what one would have gathered."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import torch
 from torch import distributed
+
+T = TypeVar("T")
 
 
 def shard() -> tuple[int, int]:
@@ -30,3 +33,18 @@ def gather(value: Any) -> list[Any]:
         torch.cuda.set_device(shard()[0] % torch.cuda.device_count())
     distributed.all_gather_object(found, value)
     return found
+
+
+def together(act: Callable[[], T]) -> T:
+    """What `act` returns here; an exception in one process is raised in all of them, so that none waits for ever."""
+    trouble: Exception | None = None
+    try:
+        value = act()
+    except Exception as error:
+        trouble = error
+    for rank, other in enumerate(gather(None if trouble is None else str(trouble))):
+        if trouble is None and other is not None:
+            raise ValueError(f"process {rank}: {other}")
+    if trouble is not None:
+        raise trouble
+    return value

@@ -1,14 +1,90 @@
 """The three sentences of a report, made from its findings by rule: symmetry, classes, information."""
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from erlangen.audit.finding import Finding
 
 
 def three_sentences(findings: list[Finding], header: dict[str, Any]) -> list[str]:
-    """What the representation respects, which classes the symmetry merges, and how much it carries."""
-    return [_symmetry(findings, header), _classes(findings, header), _information(findings, header)]
+    """What the representation respects, what it knows of the classes, and how much it carries; of a comparison, what
+    became better and worse. Where nothing was measured on one of the three, the next finding speaks in its place."""
+    if header.get("compared_with"):
+        return _comparison(findings, header)
+    collapse = _collapse(findings)
+    told = [collapse or _symmetry(findings, header), _classes(findings, header), _information(findings, header)]
+    others = _speakers(findings)
+    return [sentence or next(others, None) or _filler(findings, header) for sentence in told]
+
+
+def _filler(findings: list[Finding], header: dict[str, Any]) -> str:
+    samples, count = header.get("n_used", "an unknown number of"), len(findings)
+    return (
+        f"{count} finding{'' if count == 1 else 's'} were made on {samples} samples." if count else "Nothing was found."
+    )
+
+
+SPOKEN_FOR = (
+    "equivariance",
+    "lie_derivative",
+    "orbit_accuracy",
+    "shift_consistency",
+    "knn",
+    "linear_probe",
+    "generalization",
+    "rankme",
+)
+
+
+def _speakers(findings: list[Finding]) -> Iterator[str]:
+    """One sentence of each other probe: its gravest finding, fails first."""
+    order = ("fail", "warn", "inconclusive", "pass", "info")
+    heard: set[str] = set(SPOKEN_FOR)
+    for f in sorted((f for f in findings if f.verdict in order), key=lambda f: order.index(f.verdict)):
+        if f.probe not in heard and f.meaning:
+            heard.add(f.probe)
+            where = f"{f.layer}: " if f.layer and f.layer != "embedding" else ""
+            sentence = f"{where}{_lower(f.meaning) if where else f.meaning}"
+            yield sentence if sentence.endswith((".", "!", "?")) else f"{sentence}."
+
+
+def _collapse(findings: list[Finding]) -> str | None:
+    """What comes before everything else: an embedding that does not tell its inputs apart."""
+    rank = next((f for f in findings if f.metric == "rankme.rank" and f.layer == "embedding"), None)
+    if rank is None or not rank.details.get("collapsed"):
+        return None
+    return f"{rank.meaning} Whatever it seems to respect, it respects because it knows nothing."
+
+
+def _comparison(findings: list[Finding], header: dict[str, Any]) -> list[str]:
+    """What became better, what worse, and how much of it is within noise."""
+    older = header.get("compared_with") or {}
+    names = {"pass": "better", "fail": "worse"}
+    groups = {word: [f for f in findings if f.verdict == verdict] for verdict, word in names.items()}
+    sentences = []
+    for word, found in groups.items():
+        if found:
+            strongest = sorted(found, key=lambda f: f.p_value if f.p_value is not None else 1.0)[:3]
+            listed = join_words([_change(f) for f in strongest])
+            more = f" and {len(found) - len(strongest)} more" if len(found) > len(strongest) else ""
+            sentences.append(f"Became {word}: {listed}{more}.")
+        else:
+            sentences.append(f"Nothing became {word} beyond noise.")
+    still = sum(f.verdict == "inconclusive" for f in findings)
+    changed = sum(f.verdict == "info" for f in findings)
+    gone = len(header.get("only_before") or []) + len(header.get("only_now") or [])
+    tail = f"; {gone} findings are in one of the reports only" if gone else ""
+    also = f", {changed} changed with no better or worse" if changed else ""
+    model = older.get("model") or "the older report"
+    sentences.append(f"Of {len(findings)} numbers {still} are unchanged within noise since {model}{also}{tail}.")
+    return sentences
+
+
+def _change(f: Finding) -> str:
+    name = f.metric.removeprefix("difference.").replace("_", " ").replace(".", ", ")
+    where = f" of {f.layer}" if f.layer else ""
+    return f"{name}{where} ({f.details.get('old', math.nan):.3g} to {f.details.get('new', math.nan):.3g})"
 
 
 def percent(value: float) -> str:
@@ -38,7 +114,7 @@ def _first(findings: list[Finding], metric: str, layer: str | None = None) -> Fi
     return None
 
 
-def _symmetry(findings: list[Finding], header: dict[str, Any]) -> str:
+def _symmetry(findings: list[Finding], header: dict[str, Any]) -> str | None:
     found = _first(findings, "equivariance.invariance_error", "embedding")
     if found is not None:
         group = found.group or header.get("group") or "the group"
@@ -58,22 +134,24 @@ def _symmetry(findings: list[Finding], header: dict[str, Any]) -> str:
     collapsed = [f for f in findings if f.probe == "equivariance" and f.verdict == "fail"]
     if collapsed:
         return collapsed[0].meaning
-    return "No symmetry was measured: name one with group=..., for example group='SO(2)'."
+    if any(f.probe == "equivariance" for f in findings):
+        return "No symmetry was measured: name one with group=..., for example group='SO(2)'."
+    return None
 
 
-def _classes(findings: list[Finding], header: dict[str, Any]) -> str:
+def _classes(findings: list[Finding], header: dict[str, Any]) -> str | None:
+    gap = _first(findings, "generalization.gap")
+    if gap is not None and gap.verdict == "fail":
+        return (
+            f"It has learned its samples by heart: {_lower(gap.details['how'])} names the class of "
+            f"{percent(gap.details['fitted'])} of those it was fitted on and of {percent(gap.details['held_out'])} of "
+            "held-out ones."
+        )
     merged = [f for f in findings if f.metric.startswith("orbit_accuracy.merges.")]
-    strong = [f for f in merged if f.details.get("merged")]
-    if strong:
-        pairs: list[tuple[str, str]] = []
-        for f in strong:
-            a, b = sorted(map(str, f.details["pair"]))
-            if (a, b) not in pairs:
-                pairs.append((a, b))
-        names = join_words([f"{a} and {b}" if len(pairs) == 1 else f"{a} with {b}" for a, b in pairs[:3]])
-        group = strong[0].group or header.get("group") or "the group"
-        word = "classes" if len(pairs) == 1 else "the classes"
-        return f"The symmetry {group} merges {word} {names}: {_lower(strong[0].meaning)}"
+    if strong := [f for f in merged if f.details.get("merged")]:
+        return _merges(strong, header)
+    if _at_chance(findings):
+        return _neighbours(findings)
     if kept := [f for f in merged if f.details.get("in_data")]:
         return f"The model merges no classes, but the symmetry tempts it to: {_lower(kept[0].meaning)}"
     orbit = _first(findings, "orbit_accuracy.orbit")
@@ -83,27 +161,66 @@ def _classes(findings: list[Finding], header: dict[str, Any]) -> str:
             f"It names the class of {percent(upright.value)} of the inputs as given and of {percent(orbit.value)} of "
             f"them moved by {orbit.group or 'the group'}; no two classes are merged by it."
         )
+    return _carries_over(findings) or _neighbours(findings)
+
+
+def _merges(strong: list[Finding], header: dict[str, Any]) -> str:
+    pairs: list[tuple[str, str]] = []
+    for f in strong:
+        a, b = sorted(map(str, f.details["pair"]))
+        if (a, b) not in pairs:
+            pairs.append((a, b))
+    names = join_words([f"{a} and {b}" if len(pairs) == 1 else f"{a} with {b}" for a, b in pairs[:3]])
+    group = strong[0].group or header.get("group") or "the group"
+    word = "classes" if len(pairs) == 1 else "the classes"
+    return f"The symmetry {group} merges {word} {names}: {_lower(strong[0].meaning)}"
+
+
+def _at_chance(findings: list[Finding]) -> bool:
+    knn = _first(findings, "knn.accuracy")
+    return knn is not None and knn.verdict not in ("pass", "info")
+
+
+def _carries_over(findings: list[Finding]) -> str | None:
+    gap = _first(findings, "generalization.gap")
+    if gap is None or gap.verdict == "fail":
+        return None
+    held, fitted, how = gap.details["held_out"], gap.details["fitted"], gap.details["how"]
+    if gap.verdict == "info":
+        return f"{how} names the class of {percent(held)} of held-out inputs, no better than chance."
+    end = "what it learned carries over" if gap.verdict == "pass" else "whether it carries over is not decided"
+    share = percent(fitted)
+    return (
+        f"{how} names the class of {percent(held)} of held-out inputs and of {share} of those it was fitted on: {end}."
+    )
+
+
+def _neighbours(findings: list[Finding]) -> str | None:
     knn = _first(findings, "knn.accuracy")
     if knn is not None:
-        return f"The nearest neighbours of an embedding name its class in {percent(knn.value)} of cases."
-    return "Nothing was said about classes: the data have no labels, or no probe that reads them ran."
+        chance = knn.reference.value if knn.reference is not None else math.nan
+        better = f", no better than always the largest class ({percent(chance)})" if _at_chance(findings) else ""
+        return f"The nearest neighbours of an embedding name its class in {percent(knn.value)} of cases{better}."
+    if any(f.probe in ("knn", "linear_probe", "orbit_accuracy") for f in findings):
+        return "Nothing was said about classes: the data have no labels."
+    return None
 
 
-def _information(findings: list[Finding], header: dict[str, Any]) -> str:
+def _information(findings: list[Finding], header: dict[str, Any]) -> str | None:
     rank = _first(findings, "rankme.rank", "embedding")
     probe = _first(findings, "linear_probe.accuracy", "embedding")
+    carried = None if _classes(findings, header) == _carries_over(findings) else _carries_over(findings)
     parts = []
     if rank is not None:
         of = rank.details.get("dimensions")
         parts.append(f"the embedding uses {rank.value:.0f} of {of} dimensions" if of else f"rank {rank.value:.0f}")
-    if probe is not None:
+    if carried is not None:
+        parts.append(carried.rstrip("."))
+    elif probe is not None:
         null = f" ({percent(probe.reference.value)} with shuffled labels)" if probe.reference else ""
-        parts.append(f"a linear probe reads the class from it with {percent(probe.value)} accuracy{null}")
+        no_more = "" if probe.verdict == "pass" else ", which is no more than chance"
+        parts.append(f"a linear probe reads the class from it with {percent(probe.value)} accuracy{null}{no_more}")
     if not parts:
-        knn = _first(findings, "knn.accuracy")
-        if knn is not None:
-            parts.append(f"its nearest neighbours name the class in {percent(knn.value)} of cases")
-    if not parts:
-        return f"{len(findings)} findings were made on {header.get('n_used', 'an unknown number of')} samples."
-    sentence = "; ".join(parts)
+        return None
+    sentence = "; ".join([parts[0], *map(_lower, parts[1:])])
     return sentence[0].upper() + sentence[1:] + "."

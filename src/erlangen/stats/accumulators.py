@@ -1,5 +1,7 @@
 """Mergeable moments of streamed rows, in float64, with a byte count known before they start."""
 
+import copy
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -102,8 +104,18 @@ class ClassMoments:
         self.means = torch.zeros(num_classes, dim, dtype=torch.float64)
         self.within_scatter = torch.zeros(dim, dim, dtype=torch.float64)
 
+    def grow(self, num_classes: int) -> "ClassMoments":
+        """Room for more classes, as yet empty."""
+        more = num_classes - len(self.counts)
+        if more > 0:
+            self.counts = torch.cat([self.counts, self.counts.new_zeros(more)])
+            self.means = torch.cat([self.means, self.means.new_zeros(more, self.means.shape[1])])
+        return self
+
     def update(self, x: Float[Tensor, "rows dim"], label: Int[Tensor, " rows"]) -> "ClassMoments":
         x64 = _rows(x, self.means.shape[1], "x")
+        if len(label) != len(x64):
+            raise ValueError(f"label: {len(label)} for {len(x64)} rows of x; there must be one for each")
         if len(label) and not 0 <= int(label.min()) <= int(label.max()) < len(self.counts):
             raise ValueError(f"label: {int(label.min())} to {int(label.max())}; must be 0 to {len(self.counts) - 1}")
         batch = ClassMoments(*self.means.shape)
@@ -115,6 +127,11 @@ class ClassMoments:
         return self.merge(batch)
 
     def merge(self, other: "ClassMoments") -> "ClassMoments":
+        """Both together; the one with fewer classes grows."""
+        classes = max(len(self.counts), len(other.counts))
+        self.grow(classes)
+        if len(other.counts) < classes:
+            other = copy.copy(other).grow(classes)
         total = self.counts + other.counts
         difference = other.means - self.means
         weight = (self.counts * other.counts).double() / total.clamp(min=1)
@@ -135,3 +152,72 @@ class ClassMoments:
     @property
     def nbytes(self) -> int:
         return 8 * (self.counts.numel() + self.means.numel() + self.within_scatter.numel())
+
+
+class Gram:
+    """The sum of outer products of streamed vectors, not centred, `sum_i w_i x_i x_i^T`; of gradients it is their Gram
+    matrix. NaN in the rows gives NaN in the sum.
+    """
+
+    def __init__(self, dim: int) -> None:
+        self.count = 0
+        self.sum = torch.zeros(dim, dim, dtype=torch.float64)
+
+    def update(self, x: Float[Tensor, "rows dim"], weight: Float[Tensor, " rows"] | None = None) -> "Gram":
+        x64 = _rows(x, len(self.sum), "x")
+        left = x64 if weight is None else x64 * weight.double().unsqueeze(1)
+        self.sum += left.T @ x64
+        self.count += len(x64)
+        return self
+
+    def merge(self, other: "Gram") -> "Gram":
+        if len(other.sum) != len(self.sum):
+            raise ValueError(f"other: dimension {len(other.sum)}; must be {len(self.sum)} to merge")
+        self.sum += other.sum
+        self.count += other.count
+        return self
+
+    def mean(self) -> Float[Tensor, "dim dim"]:
+        """The average outer product; NaN for no rows."""
+        return self.sum / self.count if self.count else torch.full_like(self.sum, torch.nan)
+
+    @property
+    def nbytes(self) -> int:
+        return 8 * self.sum.numel()
+
+
+class PairwiseGram:
+    """Inner products between a fixed set of samples whose features are streamed in pieces: `K += X_piece X_piece^T`.
+
+    For features too wide to hold at once, and for sums over layers or positions.
+    """
+
+    def __init__(self, samples: int) -> None:
+        self.features = 0
+        self.gram = torch.zeros(samples, samples, dtype=torch.float64)
+
+    def update(self, x: Float[Tensor, "samples features"]) -> "PairwiseGram":
+        """One piece of the features of all samples."""
+        if x.dim() != 2 or len(x) != len(self.gram):
+            raise ValueError(f"x: shape {tuple(x.shape)}; must be [{len(self.gram)}, features]")
+        x64 = x.detach().double()
+        self.gram += x64 @ x64.T
+        self.features += x.shape[1]
+        return self
+
+    def merge(self, other: "PairwiseGram") -> "PairwiseGram":
+        """The Gram matrix of both pieces of the features."""
+        if len(other.gram) != len(self.gram):
+            raise ValueError(f"other: {len(other.gram)} samples; must be the same {len(self.gram)}")
+        self.gram += other.gram
+        self.features += other.features
+        return self
+
+    def distances(self) -> Float[Tensor, "samples samples"]:
+        """Squared Euclidean distances between the samples."""
+        norms = self.gram.diagonal()
+        return (norms.unsqueeze(1) + norms - 2 * self.gram).clamp(min=0)
+
+    @property
+    def nbytes(self) -> int:
+        return 8 * self.gram.numel()

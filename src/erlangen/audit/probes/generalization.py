@@ -1,5 +1,6 @@
 """Does the model know held-out samples as well as those it was fitted on?"""
 
+import dataclasses
 import math
 
 import torch
@@ -79,6 +80,11 @@ class Generalization(Probe):
             citation="Newcombe 1998, Statistics in Medicine 17, 873-890",
             details={"fitted": before, "held_out": after, "n_fitted": len(right_seen), "how": how},
         )
+        largest = int(torch.bincount(new_label).max())
+        chance = clopper_pearson(largest, len(new_label), level=ctx.level)[1]
+        if max(low for low, _ in ends) <= chance:
+            rule = "info: neither is named better than by always answering the largest class"
+            return [dataclasses.replace(finding, rule=rule)]
         because = f"a gap of {percent(LARGE_GAP)}: a convention, no theory sets it"
         return [judge(finding, LARGE_GAP, good="below", because=because)]
 

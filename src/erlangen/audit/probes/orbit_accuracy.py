@@ -196,7 +196,7 @@ def _by_the_model(ctx: Context, merge: Merge, tables: dict[str, Confusions], mai
     own = tables[main].reading(merge.element, merge.a, merge.a)
     text = f"; the model reads {percent(reads.share)} of them as {b} and {percent(own.share)} as {a}"
     if not merged:
-        return f"{text}: it keeps the two apart"
+        return f"{text}: it keeps the two apart" if own.share > reads.share else text
     for name in (main, "embedding"):
         pair, others = tables[name].mistaken(merge.a, merge.b)
         if pair.interval(ctx.level)[0] > others:
