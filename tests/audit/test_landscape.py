@@ -1,5 +1,6 @@
 """Random subspaces of weight space: the maps, the network in a subspace, the dimension that training needs."""
 
+import json
 import math
 from itertools import pairwise
 
@@ -10,7 +11,14 @@ from hypothesis import strategies as st
 from scipy.linalg import hadamard
 from torch import nn
 
-from erlangen.audit.landscape import PROJECTIONS, SubspaceModel, hadamard_transform, make_projection
+from erlangen.audit import Finding
+from erlangen.audit.landscape import (
+    PROJECTIONS,
+    SubspaceModel,
+    hadamard_transform,
+    intrinsic_dimension,
+    make_projection,
+)
 
 few = settings(max_examples=15, deadline=None)
 
@@ -201,3 +209,83 @@ def test_ten_constraints_on_a_thousand_weights_need_exactly_ten_dimensions() -> 
 def test_bad_input(build: object, word: str) -> None:
     with pytest.raises(ValueError, match=word):
         build()  # type: ignore[operator]
+
+
+class Sums(nn.Module):
+    """Ten outputs, each the sum of a hundred weights."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.theta = nn.Parameter(0.1 * torch.randn(1000))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.theta.view(10, 100).sum(1) + 0 * x
+
+
+@pytest.mark.parametrize("projection", ["fastfood", "orthonormal"])
+def test_the_measured_dimension_of_ten_constraints_is_between_eight_and_sixteen(projection: str) -> None:
+    x = torch.zeros(4, 10)
+    y = normal(10, seed=3, dtype=torch.float32).expand(4, 10)
+    found = intrinsic_dimension(
+        Sums,
+        (x, y),
+        validation=(x, y),
+        dims=[4, 8, 16, 32],
+        loss=nn.functional.mse_loss,
+        score=lambda output, target: ((output - target).square().mean(-1) < 1e-3).float(),
+        steps=400,
+        lr=0.01,
+        seeds=2,
+        projection=projection,
+    )
+    assert 8 < found.value <= 16 and found.details["weights"] == 1000 and found.reference is not None
+    assert found.ci is not None and 8 < found.ci.low <= found.ci.high <= 16
+    assert found.details["relative"] == [0, 0, 1, 1]
+
+
+def test_where_there_is_nothing_to_learn_no_dimension_is_needed() -> None:
+    x, y = normal(64, 5, dtype=torch.float32), torch.zeros(64, dtype=torch.int64)
+
+    def sure() -> nn.Module:
+        made = nn.Linear(5, 2)
+        with torch.no_grad():
+            made.bias.copy_(torch.tensor([9.0, -9.0]))
+        return made
+
+    found = intrinsic_dimension(sure, (x, y), dims=[1, 3], steps=3, seeds=2, batch_size=16)
+    assert found.value == 0 and "nothing was learned" in found.meaning
+
+
+def test_what_cannot_be_reached_is_infinite_and_the_record_survives_json() -> None:
+    x = normal(256, 20, dtype=torch.float32)
+    y = (x[:, 0] * x[:, 1] > 0).long()
+
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Linear(20, 16), nn.Tanh(), nn.Linear(16, 2))
+
+    found = intrinsic_dimension(build, (x, y), validation=(x, y), dims=[1, 2], steps=200, seeds=2, target=1.0, lr=0.02)
+    assert math.isinf(found.value) and "Not even 2 of 370" in found.meaning
+    assert Finding.from_dict(json.loads(json.dumps(found.to_dict()))).metric == "landscape.intrinsic_dimension_100"
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"target": 1.5}, "target"),
+        ({"dims": [3, 2]}, "dims"),
+        ({"dims": [1, 999]}, "370"),
+        ({"validation": 0.0}, "validation"),
+        ({"projection": "fast"}, "projection"),
+        ({"data": (torch.zeros(3, 20), torch.zeros(4))}, "data"),
+    ],
+)
+def test_bad_input_of_the_measurement(change: dict[str, object], word: str) -> None:
+    arguments: dict[str, object] = {
+        "data": (torch.zeros(8, 20), torch.zeros(8, dtype=torch.int64)),
+        "steps": 1,
+        "dims": [1],
+    }
+    with pytest.raises(ValueError, match=word):
+        intrinsic_dimension(
+            lambda: nn.Sequential(nn.Linear(20, 16), nn.Tanh(), nn.Linear(16, 2)), **{**arguments, **change}
+        )  # type: ignore[arg-type]
