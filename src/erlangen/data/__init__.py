@@ -8,6 +8,7 @@ _PUBLIC = {
     "load_mesh": "erlangen.data.mesh:load_mesh",
     "render": "erlangen.data.renderer:render",
     "charged_particles": "erlangen.data.n_body:charged_particles",
+    "ComposedFeatures": "erlangen.data.composed_features:ComposedFeatures",
     "FactoredTask": "erlangen.data.factored_task:FactoredTask",
     "ArrayDataset": "erlangen.data.array_dataset:ArrayDataset",
     "Crops": "erlangen.data.crops:Crops",
