@@ -70,7 +70,7 @@ class Peer:
 
         self.evaluate.bootstrap_sample = record
         try:
-            np.random.seed(0)
+            np.random.seed(0)  # noqa: NPY002
             found = self.bootstrap(method, resamples)
         finally:
             self.evaluate.bootstrap_sample = original
@@ -90,7 +90,7 @@ def bootstrap_gap(peer: Peer, models: torch.Tensor, brain: torch.Tensor, method:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--resamples", type=int, default=100)
+    parser.add_argument("--resamples", type=int, default=200)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", help="a JSON file for the rows")
     options = parser.parse_args()
@@ -126,8 +126,10 @@ def main() -> None:
             peer.rdm(pixels), peer.compare("spearman"), peer.bootstrap("spearman", options.resamples)
 
     row("all", "spearman", partial(everything, False), partial(everything, True), rows[-3]["difference"])
-    one = peer.lib.rdm.RDMs(brain[0].numpy())
-    theirs = peer.lib.rdm.transform.geotopological_transform(one, 0.2, 0.8).get_matrices()[0]
+    from rsatoolbox.rdm.transform import geotopological_transform
+
+    one = peer.lib.rdm.RDMs(brain[:1].numpy())
+    theirs = geotopological_transform(one, 0.2, 0.8).get_matrices()[0]
     difference = gap(geo_topological(brain[0], 0.2, 0.8, rank_first=False), theirs)
     print(f"geo-topological transform of one matrix: difference {difference:.1e}")
     write_json(options.output, rows, resamples=options.resamples, geo_topological_difference=difference)

@@ -24,6 +24,7 @@ _PUBLIC = {
     "init_critical_": "erlangen.audit.theory.initialise:init_critical_",
     "landscape": "erlangen.audit.landscape",
     "bias": "erlangen.audit.bias",
+    "rsa": "erlangen.audit.rsa",
 }
 __all__ = sorted(_PUBLIC)
 
