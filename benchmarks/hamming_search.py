@@ -40,7 +40,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=50_000)
     parser.add_argument("--bits", type=int, nargs="+", default=[64, 128, 256])
-    parser.add_argument("--queries", type=int, nargs="+", default=[1, 512])
+    parser.add_argument("--queries", type=int, nargs="+", default=[1, 16, 512])
     parser.add_argument("--k", type=int, default=10)
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--threads", type=int, default=1)

@@ -12,7 +12,7 @@ from erlangen.deploy.index import Filter, Index, SearchResult, padded
 from erlangen.deploy.inputs import as_codes, as_ids, positive
 from erlangen.deploy.space import SpaceInfo
 from erlangen.deploy.store import VectorStore
-from erlangen.stats.hamming import WORD, hamming_topk, pack_bits
+from erlangen.stats.hamming import WORD, hamming_topk, one_by_one, pack_bits
 
 
 class BinaryIndex(Index):
@@ -103,6 +103,7 @@ class BinaryIndex(Index):
     def _prepare(self) -> None:
         if self.options:
             raise ValueError(f"options: the binary engine has none, got {', '.join(self.options)}")
+        self._by_word: Tensor | None = None
 
     def _asked(self, q: Any, dim: int) -> Tensor:
         codes = as_codes(q, "q")
@@ -119,7 +120,8 @@ class BinaryIndex(Index):
         return VectorStore(numbers[order], pack_bits(codes[order]), None)
 
     def _search(self, query: Tensor, k: int, dim: int, allowed: Tensor | None) -> SearchResult:
-        codes, ids = self.store.data[:, : query.shape[1]], self.store.ids
+        few = one_by_one(query)
+        codes, ids = (self._words() if few else self.store.data)[:, : query.shape[1]], self.store.ids
         if dim < self.bits and dim % WORD:
             mask = pack_bits(torch.arange(query.shape[1] * WORD) < dim)
             codes = codes & mask
@@ -128,8 +130,16 @@ class BinaryIndex(Index):
         if len(codes) == 0:
             nothing = torch.full((len(query), k), -1)
             return SearchResult(nothing, nothing * float("inf"), nothing >= 0)
-        distance, rows = hamming_topk(query, codes.contiguous(), min(k, len(codes)))
+        distance, rows = hamming_topk(query, codes if few else codes.contiguous(), min(k, len(codes)))
         return padded(SearchResult(ids[rows], -distance.float(), torch.ones_like(rows, dtype=torch.bool)), k)
+
+    def _words(self) -> Tensor:
+        """The codes with one word of all of them after the other in memory, as few queries read them."""
+        if self.store.data.shape[1] == 1:
+            return self.store.data
+        if self._by_word is None:
+            self._by_word = self.store.data.T.contiguous().T
+        return self._by_word
 
 
 def _space_of_codes(space: SpaceInfo | Mapping[str, Any] | None, bits: int) -> SpaceInfo:

@@ -280,6 +280,8 @@ def recall(truth: SearchResult, found: SearchResult) -> float:
 def padded(result: SearchResult, k: int) -> SearchResult:
     """`result` with `k` columns; the new places are empty."""
     missing = k - result.ids.shape[1]
+    if missing == 0:
+        return result
     fills = (-1, float("-inf"), False)
     pad = torch.nn.functional.pad
     return SearchResult(*(pad(part, (0, missing), value=fill) for part, fill in zip(result, fills, strict=True)))
