@@ -21,6 +21,7 @@ _PUBLIC = {
     "register": "erlangen.audit.presets:register",
     "invariance": "erlangen.audit.invariance",
     "theory": "erlangen.audit.theory",
+    "dataset": "erlangen.audit.dataset",
     "init_critical_": "erlangen.audit.theory.initialise:init_critical_",
     "landscape": "erlangen.audit.landscape",
     "bias": "erlangen.audit.bias",

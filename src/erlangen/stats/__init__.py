@@ -39,6 +39,8 @@ _PUBLIC = {
     "Activation": "erlangen.stats.activations:Activation",
     "expect": "erlangen.stats.gaussian_expectations:expect",
     "hermite_coefficients": "erlangen.stats.gaussian_expectations:hermite_coefficients",
+    "two_nn": "erlangen.stats.intrinsic_dimension:two_nn",
+    "local_mle": "erlangen.stats.intrinsic_dimension:local_mle",
     "rankme": "erlangen.stats.spectrum:rankme",
     "effective_rank": "erlangen.stats.spectrum:effective_rank",
     "participation_ratio": "erlangen.stats.spectrum:participation_ratio",
