@@ -1,5 +1,6 @@
 """Figures that span several findings: what does it respect, the profile over layers, the worst cases."""
 
+import logging
 import math
 from collections.abc import Callable
 from typing import Any
@@ -12,6 +13,7 @@ from erlangen.audit.finding import FigureSpec, Finding
 from erlangen.audit.probe import Context
 
 WORST = 6
+_log = logging.getLogger(__name__)
 LARGEST_IMAGE = 64
 
 
@@ -27,8 +29,16 @@ def build_panels(findings: list[Finding], ctx: Context) -> dict[str, FigureSpec]
         "similarity": lambda f, c: next((x.figure for x in f if x.probe == "cka"), None),
         "worst": _worst,
     }
-    panels = {name: maker(findings, ctx) for name, maker in makers.items()}
-    return {name: panel for name, panel in panels.items() if panel is not None}
+    panels: dict[str, FigureSpec] = {}
+    for name, maker in makers.items():
+        try:
+            panel = maker(findings, ctx)
+        except Exception:  # a picture of what was measured must not cost the measurements
+            _log.warning("panel %s: left out", name, exc_info=True)
+            continue
+        if panel is not None:
+            panels[name] = panel
+    return panels
 
 
 def _respect(findings: list[Finding], ctx: Context) -> FigureSpec | None:
@@ -61,6 +71,10 @@ def _profile(findings: list[Finding], metric: str, title: str, unit: str) -> Fig
             "high": [f.ci.high if f.ci else math.nan for f in rows],
         }
     ]
+    twin = [(f.layer, f.details["untrained"]) for f in rows if isinstance(f.details.get("untrained"), float)]
+    twin = [(layer, value) for layer, value in twin if math.isfinite(value)]
+    if twin:
+        series.append({"name": "untrained twin", "x": [n for n, _ in twin], "y": [v for _, v in twin]})
     known = [f for f in rows if f.reference is not None and f.reference.kind in ("untrained", "null")]
     if known:
         kind = known[0].reference.kind if known[0].reference else ""

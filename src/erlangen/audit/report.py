@@ -95,9 +95,16 @@ class Report:
         if not isinstance(record, dict) or record.get("schema") != SCHEMA:
             given = record.get("schema") if isinstance(record, dict) else type(record).__name__
             raise ValueError(f"record: schema {given!r} is not {SCHEMA!r}; write it with Report.to_json")
-        findings = [Finding.from_dict(f) for f in record["findings"]]
-        panels = {name: FigureSpec.from_dict(panel) for name, panel in record["panels"].items()}
-        return cls(findings, record["header"], panels)
+        try:
+            findings = [Finding.from_dict(f) for f in record["findings"]]
+            panels = {name: FigureSpec.from_dict(panel) for name, panel in record["panels"].items()}
+            unknown = [f.verdict for f in findings if f.verdict not in ORDER]
+            if unknown:
+                raise ValueError(f"unknown verdict {unknown[0]!r}")
+            return cls(findings, dict(record["header"]), panels)
+        except (TypeError, KeyError, AttributeError, ValueError, OverflowError) as error:
+            words = " ".join(str(error).split())[:200]
+            raise ValueError(f"record: not the findings of a report ({type(error).__name__}: {words})") from None
 
     def to_json(self, path: str | Path | None = None, *, indent: int | None = None) -> str:
         """The report as JSON text, also written to `path` if given."""
@@ -112,6 +119,22 @@ class Report:
         if isinstance(text, Path):
             text = text.read_text(encoding="utf-8")
         return cls.from_dict(json.loads(text))
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Report":
+        """The report in a file, written by `to_json` or by `to_html`; ValueError names what is wrong with it."""
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError:
+            raise ValueError(f"{path}: holds no report: it is no text") from None
+        try:
+            if text.lstrip()[:1] == "<":
+                return cls.from_html(path)
+            return cls.from_json(text)
+        except (ValueError, RecursionError) as error:
+            words = " ".join(str(error).split())[:300] or type(error).__name__
+            raise ValueError(f"{path}: holds no report that can be read ({words})") from None
 
     def to_records(self) -> list[dict[str, Any]]:
         """One flat dictionary a finding."""

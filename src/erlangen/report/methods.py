@@ -4,7 +4,6 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from erlangen.report.chart import chart
 from erlangen.report.formulas import METHODS
 from erlangen.report.marks import badge
 from erlangen.report.plain import grouped, key_of, mapping, number, sequence, verdict_of
@@ -27,20 +26,11 @@ def _probe(name: str, findings: list[dict[str, Any]]) -> str:
         facts.append(("What would change it", escape(method.changes)))
     facts += [("Source", _distinct(findings, "citation")), ("Cost", _cost(findings, seconds))]
     terms = "".join(f"<div><dt>{label}</dt><dd>{text}</dd></div>" for label, text in facts if text)
-    figures = "".join(chart(mapping(f.get("figure")), width=320, height=190) for f in findings if _drawn_here(f))
-    figures = f'<div class="grid">{figures}</div>' if figures else ""
     plural = "" if len(findings) == 1 else "s"
     return (
         f'<details class="method" id="m-{slug(name)}"><summary>{escape(title_of(name))}'
-        f"<span>{len(findings)} finding{plural}</span></summary><dl>{terms}</dl>{figures}{_numbers(findings)}</details>"
+        f"<span>{len(findings)} finding{plural}</span></summary><dl>{terms}</dl>{_numbers(findings)}</details>"
     )
-
-
-def _drawn_here(finding: Mapping[str, Any]) -> bool:
-    """Curves of what is not drawn among the big figures."""
-    figure = mapping(finding.get("figure"))
-    metric = str(finding.get("metric") or "")
-    return figure.get("kind") in ("curve", "bars") and not metric.startswith(("equivariance", "lie"))
 
 
 def _distinct(findings: list[dict[str, Any]], field: str, most: int = 6) -> str:

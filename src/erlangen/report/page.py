@@ -11,9 +11,11 @@ from erlangen.report.methods import method_section
 from erlangen.report.opening import header_card, three_sentences
 from erlangen.report.panels import profile_section, similarity_section, worst_section
 from erlangen.report.plain import as_record, mapping
+from erlangen.report.probes import data_section, picture_section
 from erlangen.report.proof import proof_section
 from erlangen.report.respect import respect_section
 from erlangen.report.snapshots import check_record
+from erlangen.report.training import training_section
 from erlangen.report.verdicts import verdict_section
 from erlangen.report.wording import escape
 
@@ -78,7 +80,21 @@ def _page(record: dict[str, Any], checks: list[dict[str, Any]], gallery: list[An
             "One chart a metric, in the order of the layers; the reference in grey.",
             profile_section(record),
         ),
+        (
+            "training",
+            "Training",
+            "Every term of the loss over the epochs, with what a healthy one looks like, and what was seen of the embedding "
+            "after each epoch.",
+            training_section(record),
+        ),
         ("similarity", "Similarity of layers", "Which layers hold the same geometry.", similarity_section(record)),
+        (
+            "pictures",
+            "In pictures",
+            "One picture a probe; its name leads to how it was made.",
+            picture_section(record, most=most),
+        ),
+        ("data", "The data", "What the data say without any model.", data_section(record, most=most)),
         (
             "worst",
             "Worst cases",

@@ -59,7 +59,7 @@ def similarity_section(record: Mapping[str, Any]) -> str:
     parts = [
         heat_table(spec, palette="similarity", corner="layer")
         for name, spec in figures_of(record, "matrix")
-        if not is_respect(name)
+        if not is_respect(name) and (name in ("similarity", "topology") or name.startswith("cka"))
     ]
     if not parts:
         return ""
@@ -69,7 +69,9 @@ def similarity_section(record: Mapping[str, Any]) -> str:
 def worst_section(record: Mapping[str, Any], *, most: int) -> str:
     """The inputs that went worst, before and after."""
     parts = []
-    for _, spec in figures_of(record, "images"):
+    for spec in (mapping(p) for p in mapping(record.get("panels")).values()):
+        if spec.get("kind") != "images":
+            continue
         pairs = [mapping(p) for p in sequence(spec.get("images"))]
         shown = "".join(before_after(p) for p in pairs[:most])
         if shown:

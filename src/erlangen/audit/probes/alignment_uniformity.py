@@ -1,10 +1,11 @@
 """Do moved inputs stay together on the sphere, and do embeddings fill it?"""
 
 import torch
+from torch import Tensor
 
 from erlangen.audit.budget import Needs
 from erlangen.audit.collect import EMBEDDING
-from erlangen.audit.finding import Finding, Interval, Reference
+from erlangen.audit.finding import FigureSpec, Finding, Interval, Reference
 from erlangen.audit.presets import register
 from erlangen.audit.probe import Context, NotApplicable, Probe
 from erlangen.audit.probes.equivariance import is_constant
@@ -36,6 +37,10 @@ class AlignmentUniformity(Probe):
             resamples=20,
             generator=ctx.generator(),
         )
+        apart = {"two unrelated inputs (null)": alignment(rows, rows.roll(1, 0))}
+        if ctx.orbit is not None:
+            upright = ctx.orbit_rows.upright[EMBEDDING]
+            apart = {f"moved by {ctx.orbit.name}": alignment(upright, ctx.orbit_rows.moved[0][EMBEDDING]), **apart}
         findings = [
             Finding(
                 "alignment_uniformity",
@@ -47,6 +52,7 @@ class AlignmentUniformity(Probe):
                 direction="lower",
                 meaning=f"Uniformity is {value:.2f}; filling the sphere evenly would give {best:.2f}, a constant 0.",
                 rule="info: a good value depends on the number of classes and the objective",
+                figure=_histogram(apart),
                 citation=CITATION,
             )
         ]
@@ -73,3 +79,15 @@ class AlignmentUniformity(Probe):
                 )
             )
         return findings
+
+
+def _histogram(apart: dict[str, Tensor]) -> FigureSpec:
+    """How far pairs of embeddings are apart on the sphere, from 0 (the same) to 2 (opposite)."""
+    edges = torch.linspace(0, 2, 41)
+    series = []
+    for name, squared in apart.items():
+        counts = torch.histogram(squared.float().clamp(min=0).sqrt(), edges).hist
+        series.append(
+            {"name": name, "x": ((edges[1:] + edges[:-1]) / 2).tolist(), "y": (counts / len(squared)).tolist()}
+        )
+    return FigureSpec("curve", "How far pairs of embeddings are apart", "distance on the unit sphere", "share", series)

@@ -1,5 +1,6 @@
 """How fast the embedding moves when the input is turned, shifted or scaled by an infinitesimal amount."""
 
+import dataclasses
 import math
 from collections.abc import Callable
 
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from erlangen.audit.budget import Needs
 from erlangen.audit.collect import EMBEDDING, as_embedding
-from erlangen.audit.finding import Finding, Interval, Reference
+from erlangen.audit.finding import FigureSpec, Finding, Interval, Reference
 from erlangen.audit.presets import register
 from erlangen.audit.probe import Context, NotApplicable, Probe
 from erlangen.audit.probes.equivariance import is_constant, ratio_interval, relative_error
@@ -128,10 +129,11 @@ class LieDerivative(Probe):
                 twin_upright = None
             else:
                 twin_changes, _ = _squared(ctx, ctx.twin, few, tangents[:, :TWIN_ROWS])
-        return [
+        found = [
             self._along(ctx, name, x, upright, change, how, twin_upright, twin)
             for name, change, twin in zip(UNITS, changes, twin_changes, strict=True)
         ]
+        return [dataclasses.replace(found[0], figure=_picture(found)), *found[1:]]
 
     def _along(
         self,
@@ -171,6 +173,18 @@ class LieDerivative(Probe):
             citation="Gruver et al. 2022, arXiv:2210.02984",
             details={"interpolation_floor": floor, "method": how},
         )
+
+
+def _picture(found: list[Finding]) -> FigureSpec:
+    names = [UNITS[f.metric.split(".")[1]][1].removeprefix("a ").removeprefix("an ") for f in found]
+    bars = {"name": "this model", "x": names, "y": [f.value for f in found]}
+    bars |= {
+        "low": [f.ci.low if f.ci else math.nan for f in found],
+        "high": [f.ci.high if f.ci else math.nan for f in found],
+    }
+    twin = [f.reference.value if f.reference is not None else math.nan for f in found]
+    grey = {"name": "untrained twin", "x": names, "y": twin}
+    return FigureSpec("bars", "How fast the embedding starts to move", "", "share of an unrelated input", [bars, grey])
 
 
 def _squared(ctx: Context, model: nn.Module, x: Tensor, tangents: Tensor) -> tuple[Tensor, str]:

@@ -1,5 +1,7 @@
 """What a linear classifier can read from the embedding and from every layer, with a shuffled-label control."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -8,6 +10,7 @@ from erlangen.audit.collect import EMBEDDING
 from erlangen.audit.finding import FigureSpec, Finding, Interval, Reference
 from erlangen.audit.presets import register
 from erlangen.audit.probe import Context, NotApplicable, Probe
+from erlangen.audit.probes.knn import short
 from erlangen.audit.verdict import judge
 from erlangen.audit.words import percent
 from erlangen.stats import clopper_pearson
@@ -36,9 +39,13 @@ class LinearProbeAccuracy(Probe):
     name = "linear_probe"
 
     def needs(self, ctx: Context) -> Needs:
-        return Needs(8 * 6 * min(ctx.rows, MOST_TRAINING_ROWS) * max(ctx.dimensions.values()), labels=True)
+        return Needs(
+            8 * 6 * min(ctx.rows, MOST_TRAINING_ROWS) * max(ctx.dimensions.values(), default=0), labels=True, twin=True
+        )
 
     def finish(self, ctx: Context) -> list[Finding]:
+        if not ctx.collected.rows:
+            raise NotApplicable("there is no model, so there is nothing to read classes from")
         rows = ctx.collected.labelled
         label = ctx.collected.label[rows]
         if len(rows) < 20 or len(label.unique()) < 2:
@@ -51,8 +58,20 @@ class LinearProbeAccuracy(Probe):
             kind = "logistic" if layer == EMBEDDING else "ridge"
             right = self._right(x, label, label, parts, ctx.num_classes, kind)
             control = self._right(x, shuffled, label, parts, ctx.num_classes, kind)
-            findings.append(self._finding(ctx, layer, right, control, kind))
+            findings.append(self._finding(ctx, layer, right, control, kind, self._untrained(ctx, layer)))
         return findings
+
+    def _untrained(self, ctx: Context, layer: str) -> float:
+        """The accuracy on the same layer of the reference model; NaN where there is none."""
+        x, places = ctx.collected.twin.get(layer), ctx.collected.twin_rows
+        if x is None or places is None:
+            return math.nan
+        label = ctx.collected.label[places]
+        x, label = x[label >= 0], label[label >= 0]
+        if len(label) < 20 or len(label.unique()) < 2:
+            return math.nan
+        parts = folds(len(label), ctx.generator())
+        return float(self._right(x, label, label, parts[:2], ctx.num_classes, "ridge").double().mean())
 
     def _right(
         self, x: Tensor, taught: Tensor, true: Tensor, parts: list[tuple[Tensor, Tensor]], classes: int, kind: str
@@ -66,7 +85,9 @@ class LinearProbeAccuracy(Probe):
             right.append(probe.predict(x[test]) == true[test])
         return torch.cat(right)
 
-    def _finding(self, ctx: Context, layer: str, right: Tensor, control: Tensor, kind: str) -> Finding:
+    def _finding(
+        self, ctx: Context, layer: str, right: Tensor, control: Tensor, kind: str, untrained: float
+    ) -> Finding:
         n = len(right)
         low, high = clopper_pearson(int(right.sum()), n, level=ctx.level)
         null_low, null_high = clopper_pearson(int(control.sum()), n, level=ctx.level)
@@ -99,6 +120,6 @@ class LinearProbeAccuracy(Probe):
             if layer == EMBEDDING
             else None,
             citation="Hewitt and Liang 2019, arXiv:1909.03368",
-            details={"control": null, "selectivity": value - null},
+            details={"control": null, "selectivity": value - null, "untrained": untrained, "per_sample": short(right)},
         )
         return judge(finding, null_high, good="above", because="the shuffled-label control, upper end")

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from erlangen.audit.budget import Needs
 from erlangen.audit.collect import EMBEDDING
-from erlangen.audit.finding import Finding, Interval, Reference
+from erlangen.audit.finding import FigureSpec, Finding, Interval, Reference
 from erlangen.audit.presets import register
 from erlangen.audit.probe import Context, NotApplicable, Probe
 from erlangen.audit.probes.equivariance import is_constant, ratio_interval, relative_error
@@ -69,6 +69,19 @@ class ShiftConsistency(Probe):
                 meaning=f"A shift by one pixel in any direction leaves {how} of {percent(value)} of the inputs alone.",
                 rule="info: how much shifts should matter depends on the task",
                 citation="Zhang 2019, arXiv:1904.11486",
+                figure=FigureSpec(
+                    "bars",
+                    "Answers that survive a shift by one pixel",
+                    "direction",
+                    "share of inputs",
+                    [
+                        {
+                            "name": "same answer",
+                            "x": ["right", "left", "down", "up", "all four"],
+                            "y": [*(float((a == answer[0]).double().mean()) for a in answer[1:]), value],
+                        }
+                    ],
+                ),
                 details={"per_sample": agree.double().tolist()},
             ),
             Finding(
