@@ -22,6 +22,8 @@ _PUBLIC = {
     "PgvectorIndex": "erlangen.deploy.pgvector_engine:PgvectorIndex",
     "UsearchIndex": "erlangen.deploy.usearch_engine:UsearchIndex",
     "UpgradeReport": "erlangen.deploy.model_upgrade:UpgradeReport",
+    "merge_features": "erlangen.deploy.feature_merging:merge_features",
+    "MergeReport": "erlangen.deploy.feature_merging:MergeReport",
     "measure_upgrade": "erlangen.deploy.model_upgrade:measure_upgrade",
     "upgrade": "erlangen.deploy.model_upgrade:upgrade",
     "SearchResult": "erlangen.deploy.index:SearchResult",
