@@ -22,6 +22,7 @@ def training_record(run: Any) -> dict[str, Any]:
     healthy = dict(getattr(run.objective, "healthy", None) or {})
     names = list(dict.fromkeys(k.split("/", 1)[1] for row in kept for k in row if k.startswith(("train/", "val/"))))
     seen = list(dict.fromkeys(k.split("/", 1)[1] for row in kept for k in row if k.startswith("monitor/")))
+    names = [name for name in names if name not in seen]
     return {
         "objective": type(run.objective).__name__,
         "complete": bool(run.complete),

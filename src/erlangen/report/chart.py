@@ -95,6 +95,13 @@ def _x_axis(xs: Scale, names: list[str], bottom: float | int, left: int, right: 
     parts = [f'<line class="axis" x1="{left}" x2="{right}" y1="{bottom}" y2="{bottom}"/>']
     if names:
         every = math.ceil(len(names) / 14)
+        slot = (right - left) / len(names)
+        if every == 1 and max(map(len, names)) * 6 < slot:  # room to write them level
+            level = [(xs(i), escape(name)) for i, name in enumerate(names)]
+            words = "".join(
+                f'<text class="tick mid" x="{at}" y="{bottom + 15:.2f}">{name}</text>' for at, name in level
+            )
+            return parts[0] + words
         for i, name in enumerate(names):
             if i % every and i != len(names) - 1:
                 continue

@@ -43,11 +43,12 @@ def _cards(findings: list[dict[str, Any]], *, most: int, figures: int) -> str:
                 drawn.append(_figure(spec, most=most))
         drawn = [d for d in drawn if d]
         if drawn:
+            wide = " wide" if len(drawn) > 1 or any('class="wide"' in d for d in drawn) else ""
             parts.append(
-                f'<article class="probe"><h3><a href="#m-{slug(name)}">{escape(title_of(name))}</a></h3>'
+                f'<article class="probe{wide}"><h3><a href="#m-{slug(name)}">{escape(title_of(name))}</a></h3>'
                 f'{_words(group)}<div class="grid">{"".join(drawn)}</div></article>'
             )
-    return "".join(parts)
+    return f'<div class="cards">{"".join(parts)}</div>' if parts else ""
 
 
 def _words(group: list[dict[str, Any]]) -> str:
@@ -59,7 +60,7 @@ def _words(group: list[dict[str, Any]]) -> str:
 def _figure(spec: Mapping[str, Any], *, most: int) -> str:
     kind = spec.get("kind")
     if kind in ("curve", "bars"):
-        return chart(spec, width=420, height=230)
+        return chart(spec, width=350, height=215)
     if kind == "matrix":
         return f'<div class="wide">{heat_table(spec, palette="similarity")}</div>'
     if kind == "images":

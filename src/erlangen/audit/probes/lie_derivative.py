@@ -176,7 +176,8 @@ class LieDerivative(Probe):
 
 
 def _picture(found: list[Finding]) -> FigureSpec:
-    names = [UNITS[f.metric.split(".")[1]][1].removeprefix("a ").removeprefix("an ") for f in found]
+    short = {"rotation": "turn 10°", "shift_right": "right 1 px", "shift_up": "up 1 px", "scaling": "+10 %"}
+    names = [short[f.metric.split(".")[1]] for f in found]
     bars = {"name": "this model", "x": names, "y": [f.value for f in found]}
     bars |= {
         "low": [f.ci.low if f.ci else math.nan for f in found],

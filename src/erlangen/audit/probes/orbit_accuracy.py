@@ -92,7 +92,7 @@ def _accuracy(ctx: Context, answers: Tensor, floor: Tensor, label: Tensor, main:
     n, level = len(label), ctx.level
     right = (answers == label).double()
     upright, moved = right[0], right[1:].mean(0)
-    reader = "the classifier" if main == "classifier" else f"{NEIGHBOURS} nearest embeddings"
+    reader = "the classifier" if main == "classifier" else f"the vote of the {NEIGHBOURS} nearest embeddings"
     low, high = clopper_pearson(int(upright.sum()), n, level=level)
     first = Finding(
         "orbit_accuracy",
