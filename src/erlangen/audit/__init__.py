@@ -25,7 +25,11 @@ _PUBLIC = {
     "init_critical_": "erlangen.audit.theory.initialise:init_critical_",
     "landscape": "erlangen.audit.landscape",
     "bias": "erlangen.audit.bias",
+    "feature_complexity": "erlangen.audit.redundancy:feature_complexity",
+    "degeneracy": "erlangen.audit.degeneracy",
+    "jacobians": "erlangen.audit.jacobians",
     "rsa": "erlangen.audit.rsa",
+    "alignment": "erlangen.audit.alignment",
 }
 __all__ = sorted(_PUBLIC)
 
