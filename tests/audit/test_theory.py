@@ -1,7 +1,9 @@
 """Criticality, kernels and vertices against published constants, closed forms and Monte Carlo."""
 
+import json
 import math
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 import torch
@@ -354,3 +356,27 @@ def test_what_cannot_be_initialised_is_named_and_left_alone() -> None:
         init_critical_(nn.Sequential(nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, 3), nn.Tanh()))
     with pytest.raises(ValueError, match="no linear map"):
         init_critical_(nn.ReLU())
+
+
+# --- the peer
+
+
+def test_kernels_equal_those_of_neural_tangents() -> None:
+    """Numbers of neural-tangents 0.6.5, stored by the script of the same name."""
+    stored = json.loads((Path(__file__).parent / "neural_tangents_numbers.json").read_text("utf-8"))
+    x = torch.tensor(stored["x"], dtype=torch.float64)
+    assert len(stored["cases"]) >= 5
+    for name, case in stored["cases"].items():
+        for depth, numbers in case["depths"].items():
+            K, T = ntk_recursion(
+                name,
+                case["C_b"],
+                case["C_W"],
+                int(depth),
+                x,
+                lambda_b=case["C_b"],
+                lambda_W=case["C_W"],
+                layers="last",
+            )
+            torch.testing.assert_close(K, torch.tensor(numbers["nngp"], dtype=torch.float64), rtol=1e-6, atol=1e-9)
+            torch.testing.assert_close(T, torch.tensor(numbers["ntk"], dtype=torch.float64), rtol=1e-6, atol=1e-9)

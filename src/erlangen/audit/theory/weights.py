@@ -1,5 +1,6 @@
 """Which weights a network multiplies, what nonlinearity stands before each, and which of them end a residual branch."""
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -58,7 +59,8 @@ class Weight:
 
     `before` is the activation that the input has been through (None for the network's own input and after a norm),
     `after` the one that its output goes to; `normalised` whether a norm stands in between, `branch_end` whether the
-    output is added to a skip. `square` is the measured mean square of a single input feature.
+    output is added to a skip. `square` is the measured mean square of a single input feature, `before_square` that of
+    the pre-activations that went into `before`, `slope_square` the mean square of its derivative there.
     """
 
     name: str
@@ -71,6 +73,8 @@ class Weight:
     normalised: bool = False
     branch_end: bool = False
     square: float = 1.0
+    before_square: float = math.nan
+    slope_square: float = math.nan
 
 
 @dataclass
@@ -81,6 +85,8 @@ class _Flow:
     made_by: tuple[str, ...] = ()
     fresh: bool = False  # nothing but sums and shapes since a weight: an activation here follows that weight
     normalised: bool = False
+    square: float = math.nan
+    slope: float = math.nan
 
 
 class _Tracer(TorchFunctionMode):
@@ -90,14 +96,17 @@ class _Tracer(TorchFunctionMode):
         self.flows: dict[int, _Flow] = {}
         self.alive: list[Tensor] = []
         self.found: dict[str, Weight] = {}
+        self.outputs: dict[str, Tensor] = {}
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         flows = [self.flows[id(a)] for a in _tensors(args, kwargs) if id(a) in self.flows]
         before = list(flows)
+        name = getattr(func, "__name__", "")
+        stage = _Stage(name, args, kwargs) if name in _BY_NAME else None  # looked at before it can write over its input
         result = func(*args, **kwargs)
         if isinstance(result, Tensor):
-            self._follow(func, args, kwargs, result, before)
+            result = self._follow(func, args, kwargs, result, before, stage)
         elif isinstance(result, tuple | list):
             for part in result:
                 if isinstance(part, Tensor):
@@ -108,29 +117,33 @@ class _Tracer(TorchFunctionMode):
         self.alive.append(value)  # ids stay unique while the tensors live
         self.flows[id(value)] = flow
 
-    def _follow(self, func: Any, args: Any, kwargs: Any, result: Tensor, flows: list[_Flow]) -> None:
-        name = getattr(func, "__name__", "")
+    def _follow(
+        self, func: Any, args: Any, kwargs: Any, result: Tensor, flows: list[_Flow], stage: "_Stage | None"
+    ) -> Tensor:
         if func in _PRODUCTS or func in _TRANSPOSED:
             weight = kwargs.get("weight", args[1] if len(args) > 1 else None)
             bias = kwargs.get("bias", args[2] if len(args) > 2 else None)
             source = kwargs.get("input", args[0] if args else None)
             if id(weight) in self.names:
                 made = self._weight(weight, bias, source, transposed=func in _TRANSPOSED)
+                if made not in self.outputs:
+                    self.outputs[made] = result
+                    result = result.clone()  # what comes next may write over it
                 self._keep(result, _Flow(None, (made,), True))
-                return
+                return result
         if func in _NORMS:
             for flow in flows:
                 self._mark(flow, normalised=True)
             self._keep(result, _Flow(None, flows[0].made_by if flows else (), bool(flows and flows[0].fresh), True))
-            return
-        if name in _BY_NAME:
-            activation = _activation(name, args, kwargs)
+            return result
+        if stage is not None:
+            activation = stage.activation
             made_by = flows[0].made_by if flows else ()
             if flows and flows[0].fresh:
                 for weight_name in made_by:
                     self.found[weight_name] = replace(self.found[weight_name], after=activation)
-            self._keep(result, _Flow(activation, made_by))
-            return
+            self._keep(result, _Flow(activation, made_by, square=stage.square, slope=stage.slope))
+            return result
         if func in _ADDS and len(flows) >= 2:
             fresh = [f for f in flows if f.fresh]
             skip = [f for f in flows if not f.fresh]
@@ -144,9 +157,10 @@ class _Tracer(TorchFunctionMode):
                     self.found[weight_name] = replace(self.found[weight_name], branch_end=True)
             summands = tuple(dict.fromkeys(n for f in fresh for n in f.made_by))
             self._keep(result, _Flow(None, summands, bool(fresh)))
-            return
+            return result
         if flows:
             self._keep(result, flows[0])
+        return result
 
     def _mark(self, flow: _Flow, *, normalised: bool) -> None:
         if flow.fresh:
@@ -171,6 +185,8 @@ class _Tracer(TorchFunctionMode):
             outputs * window,
             before=flow.activation,
             square=square,
+            before_square=flow.square,
+            slope_square=flow.slope,
         )
         return name
 
@@ -181,18 +197,39 @@ def trace_weights(model: nn.Module, x: Tensor) -> list[Weight]:
     Every call of a linear map, a convolution, an activation, a norm or a sum is seen, whether it comes from a module or
     from a function in `forward`; other operations are taken to leave scales alone. The model is left as it was.
     """
+    return list(run_traced(model, x)[0].found.values())
+
+
+def run_traced(model: nn.Module, x: Tensor, *, gradients: bool = False) -> tuple[_Tracer, Any]:
+    """The tracer of one run in evaluation mode, and what the model returned."""
     modes = {module: module.training for module in model.modules()}
     model.eval()
     tracer = _Tracer(model)
     try:
-        with torch.no_grad(), tracer:
-            model(x)
+        with torch.set_grad_enabled(gradients), tracer:
+            output = model(x)
     finally:
         for module, training in modes.items():
             module.training = training
         tracer.flows.clear()
         tracer.alive.clear()
-    return list(tracer.found.values())
+    if not gradients:
+        tracer.outputs.clear()
+    return tracer, output
+
+
+class _Stage:
+    """An activation about to be applied, with the mean squares of its input and of its derivative there."""
+
+    def __init__(self, name: str, args: Any, kwargs: Any) -> None:
+        self.activation = _activation(name, args, kwargs)
+        self.square = self.slope = math.nan
+        source = kwargs.get("input", args[0] if args else None)
+        if isinstance(source, Tensor) and source.is_floating_point() and source.numel():
+            z = source.detach().double()
+            self.square = float(z.square().mean())
+            smooth = self.activation.has_derivative
+            self.slope = float(self.activation.derivative(z).square().mean()) if smooth else math.inf
 
 
 def _activation(name: str, args: Any, kwargs: Any) -> Activation:
