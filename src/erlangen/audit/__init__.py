@@ -30,6 +30,20 @@ _PUBLIC = {
     "jacobians": "erlangen.audit.jacobians",
     "rsa": "erlangen.audit.rsa",
     "alignment": "erlangen.audit.alignment",
+    "collapse": "erlangen.audit.collapse",
+    "neural_collapse": "erlangen.audit.collapse.findings:neural_collapse",
+    "gof_prediction": "erlangen.audit.collapse.frames:gof_prediction",
+    "seli_prediction": "erlangen.audit.collapse.frames:seli_prediction",
+    "geometry": "erlangen.audit.geometry",
+    "target_alignment": "erlangen.audit.geometry:target_alignment",
+    "parallelism_score": "erlangen.audit.geometry:parallelism_score",
+    "ccgp": "erlangen.audit.geometry:ccgp",
+    "features": "erlangen.audit.features",
+    "variance_explained": "erlangen.audit.features:variance_explained",
+    "feature_bias_report": "erlangen.audit.features:feature_bias_report",
+    "circuits": "erlangen.audit.circuits",
+    "TaskDisentangler": "erlangen.audit.circuits.disentangler:TaskDisentangler",
+    "SubArchitectures": "erlangen.audit.circuits.sub_architectures:SubArchitectures",
 }
 __all__ = sorted(_PUBLIC)
 

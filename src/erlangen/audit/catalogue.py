@@ -5,6 +5,7 @@ from erlangen.audit.probes import (
     cka,
     dead_units,
     equivariance,
+    feature_complexity,
     feature_bias,
     geometry,
     generalization,
@@ -14,6 +15,7 @@ from erlangen.audit.probes import (
     orbit_accuracy,
     rankme,
     shift_consistency,
+    task_circuits,
 )
 
 __all__ = [
@@ -22,6 +24,7 @@ __all__ = [
     "collapse",
     "dead_units",
     "equivariance",
+    "feature_complexity",
     "feature_bias",
     "geometry",
     "generalization",
@@ -31,4 +34,5 @@ __all__ = [
     "orbit_accuracy",
     "rankme",
     "shift_consistency",
+    "task_circuits",
 ]
