@@ -83,7 +83,14 @@ def views_of(name, folder, out, *more):
 
 
 @pytest.mark.parametrize(
-    ("name", "kind"), [("nt_xent", "Crops("), ("obow", "Crops("), ("sie", "Views('C8'"), ("rotnet", None)]
+    ("name", "kind"),
+    [
+        ("nt_xent", "Crops("),
+        ("obow", "Crops("),
+        ("sie", "Views('C8'"),
+        ("bias_contrast", "OtherBias("),
+        ("rotnet", None),
+    ],
 )
 def test_views_are_those_that_suit_the_objective_unless_a_symmetry_is_named(name, kind, sources, tmp_path):
     found = views_of(name, sources["archive"], tmp_path / "own")

@@ -79,6 +79,8 @@ def turned_batch() -> PairBatch:
 CASES: dict[str, DistributedCase] = {
     "bias_contrast": DistributedCase({"project": False}),
     "generalized_cross_entropy": DistributedCase({}),
+    "learning_from_failure": DistributedCase({}),
+    "group_dro": DistributedCase({"step_size": 0.5}),
     "deep_hash": DistributedCase({"bits": 6}),
     "guidance": DistributedCase({"guide": frozen_teacher(3), "layer_map": [("linear", "linear")]}),
     "sie": DistributedCase({"split": 2, "layers": 0}, batch=turned_batch),

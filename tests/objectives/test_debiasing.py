@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from erlangen.data import ArrayDataset, PairBatch
 from erlangen.data.biased_digits import BIASES, Recolor, biased_digits, give_attribute, palette
-from erlangen.objectives import BiasContrast
+from erlangen.objectives import BiasContrast, GroupDRO, LearningFromFailure
 from erlangen.objectives.generalized_cross_entropy import generalized_cross_entropy
+from erlangen.objectives.learning_from_failure import relative_difficulty
 from erlangen.stats import clopper_pearson
 
 seeds = st.integers(0, 10_000)
@@ -122,3 +123,98 @@ def test_bad_input_is_named():
         BiasContrast().setup(embedding_dim=4, num_classes=1)
     with pytest.raises(ValueError, match="x2"):
         BiasContrast()(torch.nn.Identity(), PairBatch(torch.zeros(2, 2)))
+
+
+def losses(seed, n=12, classes=3):
+    generator = torch.Generator().manual_seed(seed)
+    logits = torch.randn(n, classes, generator=generator, dtype=torch.float64)
+    label = torch.randint(classes, (n,), generator=generator)
+    each = [
+        -math.log(math.exp(row[y]) / sum(map(math.exp, row))) for row, y in zip(logits.tolist(), label, strict=True)
+    ]
+    return logits, label, each
+
+
+class Told(torch.nn.Module):
+    """A head that hands over what it is given."""
+
+    def forward(self, z):
+        return z
+
+
+@given(seeds)
+def test_learning_from_failure_is_its_equation(seed):
+    logits, label, own = losses(seed)
+    theirs = logits.flip(0)
+    objective = LearningFromFailure(q=0.7)
+    objective.setup(embedding_dim=3, num_classes=3)
+    objective.attach(torch.nn.Identity(), logits)
+    objective.head, objective.biased_head = Told(), Told()
+    objective.biased = torch.nn.Linear(3, 3)
+    objective.biased.forward = lambda x: theirs
+    terms = objective(torch.nn.Identity(), PairBatch(logits, label=label))
+    biased = [
+        -math.log(math.exp(row[y]) / sum(map(math.exp, row))) for row, y in zip(theirs.tolist(), label, strict=True)
+    ]
+    weighted = sum(b / (b + o) * o for b, o in zip(biased, own, strict=True)) / 12
+    assert float(terms["weighted"]) == pytest.approx(weighted, rel=1e-10)
+    greedy = sum((1 - math.exp(-0.7 * b)) / 0.7 for b in biased) / 12
+    assert float(terms["biased"]) == pytest.approx(greedy, rel=1e-10)
+
+
+def test_the_biased_network_learns_by_its_own_loss_alone():
+    torch.manual_seed(0)
+    encoder = torch.nn.Linear(4, 5)
+    objective = LearningFromFailure()
+    objective.setup(embedding_dim=5, num_classes=3)
+    objective.attach(encoder, torch.zeros(2, 4))
+    batch = PairBatch(torch.randn(6, 4), label=torch.arange(6) % 3)
+    objective(encoder, batch)["weighted"].backward()
+    assert encoder.weight.grad is not None and objective.biased.weight.grad is None
+    encoder.zero_grad(), objective.zero_grad()
+    objective(encoder, batch)["biased"].backward()
+    assert objective.biased.weight.grad is not None
+    assert encoder.weight.grad is None or not bool(encoder.weight.grad.any())
+    assert torch.equal(
+        relative_difficulty(torch.tensor([0.0, 2.0, 1.0]), torch.tensor([0.0, 0.0, 3.0])), torch.tensor([0.5, 1, 0.25])
+    )
+
+
+@given(seeds, st.floats(0.01, 2.0))
+def test_group_weights_rise_with_the_loss_of_their_group(seed, step_size):
+    logits, label, each = losses(seed)
+    attribute = torch.randint(2, (12,), generator=torch.Generator().manual_seed(seed)).tolist()
+    objective = GroupDRO(step_size, attribute=[*attribute, 1])
+    objective.setup(embedding_dim=3, num_classes=3)
+    objective.double().head = Told()
+    found = objective(torch.nn.Identity(), PairBatch(logits, label=label, index=torch.arange(12)))["robust"]
+    means = []
+    for group in range(6):
+        mine = [v for v, y, a in zip(each, label.tolist(), attribute, strict=True) if 2 * y + a == group]
+        means.append(sum(mine) / len(mine) if mine else 0.0)
+    share = [math.exp(step_size * m) for m in means]
+    wanted = sum(s * m for s, m in zip(share, means, strict=True)) / sum(share)
+    assert float(found) == pytest.approx(wanted, rel=1e-6)
+    assert objective.share.tolist() == pytest.approx([s / sum(share) for s in share], rel=1e-5)
+    before = objective.share.clone()
+    plain = objective.eval()(torch.nn.Identity(), PairBatch(logits, label=label))["robust"]
+    per_class = [[v for v, y in zip(each, label.tolist(), strict=True) if y == c] for c in range(3)]
+    assert float(plain) == pytest.approx(
+        sum(sum(c) / len(c) for c in per_class if c) / sum(map(bool, per_class)), rel=1e-10
+    )
+    assert torch.equal(objective.share, before)
+
+
+def test_robust_training_refuses_what_it_cannot_look_up():
+    with pytest.raises(ValueError, match="attribute: numbers"):
+        GroupDRO(attribute=[0, -1])
+    with pytest.raises(ValueError, match="step_size"):
+        GroupDRO(0.0)
+    objective = GroupDRO(attribute=[0, 1])
+    objective.setup(embedding_dim=2, num_classes=2)
+    with pytest.raises(ValueError, match="attribute: 2 given"):
+        objective(
+            torch.nn.Identity(), PairBatch(torch.zeros(1, 2), label=torch.zeros(1).long(), index=torch.tensor([5]))
+        )
+    with pytest.raises(ValueError, match="q:"):
+        LearningFromFailure(2)

@@ -7,6 +7,8 @@ from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
     "BiasContrast": "erlangen.objectives.bias_contrast:BiasContrast",
+    "GroupDRO": "erlangen.objectives.group_dro:GroupDRO",
+    "LearningFromFailure": "erlangen.objectives.learning_from_failure:LearningFromFailure",
     "GeneralizedCrossEntropy": "erlangen.objectives.generalized_cross_entropy:GeneralizedCrossEntropy",
     "DeepHash": "erlangen.objectives.deep_hash:DeepHash",
     "DeepHashLoss": "erlangen.objectives.deep_hash:DeepHash",

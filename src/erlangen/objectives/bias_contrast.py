@@ -1,7 +1,7 @@
 """Debiasing: views of one sample with different biases agree, and all of them have its class."""
 
 from collections.abc import Mapping
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -23,10 +23,10 @@ from erlangen.objectives.terms import LossTerms
 class BiasContrast(CrossEntropy):
     """`ce_weight (CE(x) + CE(x2)) / 2 + NT-Xent(z, z2)` where x2 is x with another bias.
 
-    What makes x2 is a view, as `data.biased_digits.Recolor`, which moves the bias exactly. After Y. Jung, H. Shim,
-    J. Yang, E. Yang, "Fighting Fire with Fire: Contrastive Debiasing without Bias-free Data via Generative
-    Bias-transformation", 2023, arXiv:2112.01021, who learn it as an image translator between classes; there is none
-    here.
+    What makes x2 is a view. Unless one is given, `fit` first learns a translator between the classes of the data, which
+    moves the easy attribute that goes with a class (`train.BiasTranslator`); `data.biased_digits.Recolor` moves the bias
+    of coloured digits exactly. Y. Jung, H. Shim, J. Yang, E. Yang, "Fighting Fire with Fire: Contrastive Debiasing
+    without Bias-free Data via Generative Bias-transformation", 2023, arXiv:2112.01021.
 
     Arguments:
         temperature, width, project: of the contrast, as for `nt_xent`.
@@ -55,6 +55,10 @@ class BiasContrast(CrossEntropy):
             raise ValueError(f"ce_weight, contrast_weight: {ce_weight}, {contrast_weight}; weights are at least 0")
         self.ce_weight, self.contrast_weight = ce_weight, contrast_weight
         self.contrast = NTXent(temperature, width=width, project=project)
+
+    def suited_views(self, dataset: Any) -> Any:
+        """Translations to other classes, by a translator that is learned from the data first."""
+        return "other_bias" if dataset.kind == "image" else None
 
     def setup(self, *, embedding_dim: int, num_classes: int | None = None) -> None:
         """Create the classifier and the projector."""

@@ -8,6 +8,8 @@ from erlangen._registry import objectives
 SHIPPED = (
     "bias_contrast",
     "generalized_cross_entropy",
+    "learning_from_failure",
+    "group_dro",
     "deep_hash",
     "guidance",
     "distillation",

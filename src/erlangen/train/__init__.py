@@ -4,6 +4,8 @@ from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
     "two_stage_finetune": "erlangen.train.two_stage:two_stage_finetune",
+    "BiasTranslator": "erlangen.train.bias_translator:BiasTranslator",
+    "NotFittedError": "erlangen.train.errors:NotFittedError",
     "Ensemble": "erlangen.train.ensemble:Ensemble",
     "fit": "erlangen.train.fitting:fit",
     "fit_ensemble": "erlangen.train.ensemble:fit_ensemble",

@@ -70,8 +70,8 @@ def fit(
         data: an `ArrayDataset` or whatever `data.load` takes; its train part is fitted.
         objective: an `Objective` or the name of a registered one.
         views: `(x, generator) -> (x1, x2, g)` or the name of a kind: "group" for elements of `symmetry`, "crops",
-            "crop_of_whole", or "suited" for what the objective asks for. None is "group" where a symmetry is named
-            and "suited" where none is.
+            "crop_of_whole", "other_bias" (a `BiasTranslator` is learned first), or "suited" for what the objective asks
+            for. None is "group" where a symmetry is named and "suited" where none is.
         epochs: passes over the train part; each has a permutation of its own and leaves out the last partial batch.
         batch_size: samples per optimizer step, all devices together.
         lr: the peak learning rate, after 5 % of linear warm-up; constant with `schedule="constant"`.

@@ -24,10 +24,17 @@ def _crop_of_whole(dataset: Any, symmetry: Any, seed: int) -> Any:
     return Crops(first="whole")
 
 
+def _other_bias(dataset: Any, symmetry: Any, seed: int) -> Any:
+    from erlangen.train.bias_translator import BiasTranslator
+
+    return BiasTranslator().fit(dataset, seed=seed).views()
+
+
 KINDS: dict[str, Callable[[Any, Any, int], Any]] = {
     "group": _group,
     "crops": _crops,
     "crop_of_whole": _crop_of_whole,
+    "other_bias": _other_bias,
 }
 
 

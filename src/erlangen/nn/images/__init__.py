@@ -3,6 +3,8 @@
 from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
+    "ImageTranslator": "erlangen.nn.images.translator:ImageTranslator",
+    "DomainCritic": "erlangen.nn.images.translator:DomainCritic",
     "PlainCNN": "erlangen.nn.images.plain_cnn:PlainCNN",
     "NIN": "erlangen.nn.images.nin:NIN",
     "GroupCNN": "erlangen.nn.images.group_cnn:GroupCNN",
@@ -13,6 +15,7 @@ _PUBLIC = {
     "RegularFields": "erlangen.nn.images.regular:RegularFields",
     "BlurPool2d": "erlangen.nn.images.blur_pool:BlurPool2d",
     "filter_basis": "erlangen.nn.images.filters:filter_basis",
+    "LocallyConnected2d": "erlangen.nn.images.locally_connected:LocallyConnected2d",
     "LieGroupConv2d": "erlangen.nn.images.lie_group_conv:LieGroupConv2d",
     "LieLift2d": "erlangen.nn.images.lie_lift:LieLift2d",
     "LieResNet": "erlangen.nn.images.lie_resnet:LieResNet",
