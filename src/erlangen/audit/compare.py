@@ -41,10 +41,10 @@ def compare_reports(new: Report, old: Report) -> Report:
 
 
 def _corrected(rows: list[Finding], level: float) -> list[Finding]:
-    tested = [i for i, f in enumerate(rows) if f.verdict in ("pass", "fail") and f.p_value is not None]
+    tested = [i for i, f in enumerate(rows) if f.p_value is not None and f.direction in ("higher", "lower")]
     keep = holm([float(rows[i].p_value or 0.0) for i in tested], alpha=1 - level)
     for i, stays in zip(tested, keep, strict=True):
-        if not stays:
+        if not stays and rows[i].verdict in ("pass", "fail"):
             words = f"Unchanged within noise: {_from_to(rows[i].details['old'], rows[i].details['new'])}."
             rule = (
                 f"{rows[i].rule}; its own interval decides, but not after Holm's correction over {len(tested)} of them"

@@ -91,7 +91,7 @@ class Report:
         }
 
     @classmethod
-    def from_dict(cls, record: dict[str, Any]) -> "Report":
+    def from_dict(cls, record: Any) -> "Report":
         if not isinstance(record, dict) or record.get("schema") != SCHEMA:
             given = record.get("schema") if isinstance(record, dict) else type(record).__name__
             raise ValueError(f"record: schema {given!r} is not {SCHEMA!r}; write it with Report.to_json")

@@ -79,7 +79,7 @@ def audit(
     if probes is None:
         probes = "standard" if network is not None else "dataset"
     chosen, looks = choose(probes), LOOKS if until else 1
-    sizes = {"samples": budget.samples, "seed": seed}
+    sizes = {"samples": budget.samples, "seed": seed, "batch_size": 256 if looks == 1 else 64}
     source = open_source(data, **sizes, shard=shard(), looks=looks, held_out=network is not None)
     if device is None:
         device = next((p.device for p in network.parameters()), None) if network is not None else None

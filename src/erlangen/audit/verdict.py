@@ -38,21 +38,24 @@ def judge(finding: Finding, threshold: float, *, good: Literal["below", "above"]
 
 
 def correct_for_many(findings: list[Finding], *, level: float = 0.95) -> list[Finding]:
-    """Holm's correction over the pass and fail verdicts of one report.
+    """Holm's correction over all findings of one report that were held against a threshold, decided or not.
 
-    A verdict that its own interval supports but the family of verdicts does not becomes `inconclusive`.
+    A verdict that its own interval supports but the family does not becomes `inconclusive`.
     """
-    tested = [i for i, f in enumerate(findings) if f.verdict in ("pass", "fail") and f.p_value is not None]
+    judged = ("pass", "fail", "warn", "inconclusive")
+    tested = [
+        i for i, f in enumerate(findings) if f.verdict in judged and f.p_value is not None and f.threshold is not None
+    ]
     keep = holm([float(findings[i].p_value or 0.0) for i in tested], alpha=1 - level)
     corrected = list(findings)
     for i, stays in zip(tested, keep, strict=True):
         f = findings[i]
-        if not stays and f.threshold is not None:
+        if not stays and f.threshold is not None and f.verdict != "inconclusive":
             corrected[i] = dataclasses.replace(
                 f,
                 verdict="inconclusive",
                 needs_samples=_samples_needed(f, f.threshold, family=len(tested), level=level),
-                rule=f"{f.rule}; its own interval decides, but not after Holm's correction over {len(tested)} verdicts",
+                rule=f"{f.rule}; its own interval decides, but not after Holm's correction over {len(tested)} tests",
             )
     return corrected
 
