@@ -44,6 +44,9 @@ _PUBLIC = {
     "circuits": "erlangen.audit.circuits",
     "TaskDisentangler": "erlangen.audit.circuits.disentangler:TaskDisentangler",
     "SubArchitectures": "erlangen.audit.circuits.sub_architectures:SubArchitectures",
+    "MinibatchCKA": "erlangen.stats.similarity_streaming:MinibatchCKA",
+    "StreamingCKA": "erlangen.stats.similarity_streaming:StreamingCKA",
+    "similarity_matrix": "erlangen.audit.similarity:similarity_matrix",
 }
 __all__ = sorted(_PUBLIC)
 

@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from erlangen.stats.similarity_streaming import StreamingCKA
+
 
 def cosine(x: Float[Tensor, "*batch dim"], y: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch"]:
     """Cosine of the angle between vectors; NaN where one of them is zero."""
@@ -57,6 +59,9 @@ def cka(
     debiasing: Nguyen, Raghu and Kornblith, 2021, arXiv:2010.15327.
     """
     _check(x, y, 4 if debiased else 2)
+    if debiased and len(x) > x.shape[1] + y.shape[1]:  # fewer sums over rows than there are pairs of samples
+        value = StreamingCKA(x.shape[1], y.shape[1]).update(x, y).compute()
+        return value.to(x.device)
     x64, y64 = x.double(), y.double()
     if debiased:
         k, l = linear_gram(x64), linear_gram(y64)
