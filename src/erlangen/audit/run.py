@@ -85,7 +85,7 @@ def audit(
         device = next((p.device for p in network.parameters()), None) if network is not None else None
         device = device or torch.device("cpu")
     older = reference if isinstance(reference, Report) else None
-    with left_as_it_was(network, reference, classifier, seed=seed):
+    with left_as_it_was(network, subject.inside, reference, classifier, seed=seed):
         ctx = make_context(
             network,
             source,

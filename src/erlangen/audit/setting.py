@@ -13,6 +13,7 @@ from erlangen.audit.inputs import Source
 from erlangen.audit.orbit import Orbit, build_orbit
 from erlangen.audit.probe import Context
 from erlangen.audit.shards import largest, together
+from erlangen.audit.wrap import FunctionModel
 from erlangen.nn.tap import Tap, resolve_layers, untrained_twin
 
 
@@ -86,6 +87,8 @@ def _twin(network: nn.Module, reference: Any, seed: int) -> tuple[nn.Module | No
     if isinstance(reference, nn.Module):
         return reference, "the reference model"
     if reference == "untrained":
+        if isinstance(network, FunctionModel) and not network.can_be_reset:
+            return None, ""
         return untrained_twin(network, seed=seed).eval(), "the same architecture with fresh weights"
     if reference is None:
         return None, ""

@@ -54,6 +54,9 @@ def _collapse(findings: list[Finding]) -> str | None:
     rank = next((f for f in findings if f.metric == "rankme.rank" and f.layer == "embedding"), None)
     if rank is None or not rank.details.get("collapsed"):
         return None
+    knn = _first(findings, "knn.accuracy")
+    if knn is not None and knn.verdict == "pass":
+        return f"{rank.meaning} What is left still tells classes apart: neighbours name {percent(knn.value)} of them."
     return f"{rank.meaning} Whatever it seems to respect, it respects because it knows nothing."
 
 

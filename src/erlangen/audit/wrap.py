@@ -3,23 +3,30 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 
 class Subject(NamedTuple):
-    """What is audited: a module (None: data alone) and, if it is a fitted run, what the run knows besides."""
+    """What is audited: a module (None: data alone); if it is a fitted run, what the run knows besides; `inside`, a
+    module that the audited one calls without owning it."""
 
     model: nn.Module | None
     name: str
     classifier: Callable[[Tensor], Tensor | None] | None = None
     run: Any = None
+    inside: Any = None
 
 
 class FunctionModel(nn.Module):
-    """A function of a batch, or of parameters and a batch, as a module."""
+    """A function of a batch, or of parameters and a batch, as a module.
 
-    def __init__(self, function: Callable[..., Any], parameters: Any = None) -> None:
+    A copy with fresh weights exists where the parameters are given, not of a function that keeps them to itself.
+    """
+
+    def __init__(self, function: Callable[..., Any], parameters: Any = None, *, can_be_reset: bool = True) -> None:
         super().__init__()
+        self.can_be_reset = can_be_reset and parameters is not None
         self.function, self.arguments = function, parameters
         for i, tensor in enumerate(_tensors(parameters)):
             if isinstance(tensor, nn.Parameter):
@@ -35,6 +42,11 @@ def as_subject(model: Any) -> Subject:
     """A module, a fitted run, a function `x -> rows`, a pair `(function, parameters)`, or None for data alone."""
     if model is None:
         return Subject(None, "no model")
+    if isinstance(model, torch.jit.ScriptModule):  # compiled: its layers cannot be listened to
+        weights = [nn.Parameter(p.detach(), requires_grad=p.requires_grad) for p in model.parameters()]
+        held = [*weights, *model.buffers()]
+        name = str(getattr(model, "original_name", "TorchScript"))
+        return Subject(FunctionModel(lambda _, x: model(x), held, can_be_reset=False).eval(), name, inside=model)
     if isinstance(model, nn.Module):
         inner = getattr(model, "model", None)
         return Subject(model, type(inner if isinstance(inner, nn.Module) else model).__name__)

@@ -84,7 +84,7 @@ def audit(
     report = room.audit(
         found.run if found.run is not None else found.model,
         dataset,
-        probes=_names(probes) or preset,
+        probes=preset if probes is None else _names(probes),
         layers=_names(layers) or "auto",
         group=group or symmetry,
         budget=budget,

@@ -44,7 +44,8 @@ def _said(training: Mapping[str, Any], epochs: list[float]) -> str:
         return f'<p class="v-pass">{icon("pass")} They looked after every epoch and saw no collapse.</p>'
     runs: list[tuple[int, int, str]] = []
     for entry in told:
-        epoch, words = int(number(entry.get("epoch")) or 0), str(entry.get("words") or "")
+        at, words = number(entry.get("epoch")), str(entry.get("words") or "")
+        epoch = int(at) if math.isfinite(at) else 0
         kind = words.split(":")[0]
         if runs and runs[-1][1] == epoch - 1 and runs[-1][2].split(":")[0] == kind:
             runs[-1] = (runs[-1][0], epoch, words)

@@ -105,12 +105,12 @@ class RankMe(Probe):
             ci=Interval(low, high, ctx.level, "subsample", n),
             reference=reference,
             direction="higher",
-            verdict="info" if collapsed is None else "fail" if layer == EMBEDDING else "warn",
+            verdict="info" if collapsed is None else "fail" if layer == EMBEDDING and "a line" in collapsed else "warn",
             meaning=f"{_the(layer)} {collapsed}."
             if collapsed is not None
             else f"It uses {value:.1f} of {d} dimensions (measured on {n:,} samples).",
-            rule=f"fail if its spread is below {LEAST_SPREAD} of its length or it lies on a line, else info: no threshold "
-            "on rank holds for every task",
+            rule=f"fail if it lies on a line, warn if its spread is below {LEAST_SPREAD} of its length, else info: no "
+            "threshold on rank holds for every task",
             assumptions=("the value grows with the number of samples: compare at equal n",),
             figure=_spectrum(rows, twin) if layer == EMBEDDING else None,
             details={
