@@ -3,6 +3,7 @@
 from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
+    "DynamicSignal": "erlangen.data.dynamic_signal:DynamicSignal",
     "Mesh": "erlangen.data.mesh:Mesh",
     "RotatedObjects": "erlangen.data.objects3d:RotatedObjects",
     "load_mesh": "erlangen.data.mesh:load_mesh",

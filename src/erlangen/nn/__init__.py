@@ -3,6 +3,9 @@
 from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
+    "ConvolutionalDSD": "erlangen.nn.patch_networks:ConvolutionalDSD",
+    "FullyConnectedDSD": "erlangen.nn.patch_networks:FullyConnectedDSD",
+    "LocallyConnectedDSD": "erlangen.nn.patch_networks:LocallyConnectedDSD",
     "HashHead": "erlangen.nn.hash_head:HashHead",
     "SplitProjector": "erlangen.nn.split_projector:SplitProjector",
     "images": "erlangen.nn.images",

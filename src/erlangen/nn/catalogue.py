@@ -27,6 +27,7 @@ SHIPPED = (
     "erlangen.nn.points.tensor_product",
     "erlangen.nn.points.edge_product",
     "erlangen.nn.points.interatomic",
+    "erlangen.nn.patch_networks",
     "erlangen.nn.rotation_head",
     "erlangen.nn.images.lie_resnet",
     "erlangen.nn.spheres.induction_layer",

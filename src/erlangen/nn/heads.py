@@ -3,6 +3,10 @@
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from erlangen.nn.patch_networks import ConvolutionalDSD, FullyConnectedDSD, LocallyConnectedDSD
+
+__all__ = ["Classifier", "ConvolutionalDSD", "Expander", "FullyConnectedDSD", "LocallyConnectedDSD", "Projector"]
+
 
 class Classifier(nn.Module):
     """Linear map from an embedding to class logits, `[batch, embedding_dim] -> [batch, num_classes]`."""
