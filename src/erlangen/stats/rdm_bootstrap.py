@@ -10,7 +10,7 @@ from torch import Tensor
 from erlangen.stats.rank_correlation import sorted_rows
 
 Kind = Literal["cosine", "pearson", "ranks"]
-CELLS = 4_000_000
+CELLS = 500_000
 
 
 @dataclass(frozen=True)

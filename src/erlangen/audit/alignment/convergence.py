@@ -81,7 +81,8 @@ def converge(
     tail = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
     means = _correlation_of(torch.einsum("ri,ips->rps", draws, sums)).mean(1)
     low, high = torch.quantile(means, tail).tolist() if len(rows) else (float("nan"), float("nan"))
-    null = torch.tensor([_shuffled(x, y, fit, test, generator) for _ in range(shuffles)], dtype=torch.float64)
+    chosen, measured = ((_standardized(x[half]), _standardized(y[half])) for half in (fit, test))
+    null = torch.tensor([_shuffled(chosen, measured, generator) for _ in range(shuffles)], dtype=torch.float64)
     overlap, components = subspace_overlap(other, share=share)
     return Convergence(
         matching,
@@ -147,10 +148,17 @@ def _draws(count: int, resamples: int, generator: torch.Generator | None) -> Ten
     return torch.zeros(resamples, count, dtype=torch.float64).scatter_add_(1, index, torch.ones(index.shape).double())
 
 
-def _shuffled(x: Tensor, y: Tensor, fit: Tensor, test: Tensor, generator: torch.Generator | None) -> float:
-    """The held-out mean of pairs chosen and measured on inputs that do not belong together."""
-    one = fit[torch.randperm(len(fit), generator=generator)]
-    two = test[torch.randperm(len(test), generator=generator)]
-    matching = match_units(_moments(x[fit], y[one]).correlation())
-    rows, columns = matching.pairs
-    return float(_correlation_of(_pair_sums(x[test], y[two], rows, columns).sum(0)).mean())
+def _standardized(x: Tensor) -> Tensor:
+    """Units of mean 0 and sum of squares 1 over inputs and positions; zeros where a unit is constant."""
+    centred = x - x.mean((0, 2), keepdim=True)
+    size = centred.square().sum((0, 2), keepdim=True).sqrt()
+    dead = size <= 1e-6 * x.square().sum((0, 2), keepdim=True).sqrt()
+    return torch.where(dead, 0.0, centred / torch.where(dead, 1.0, size))
+
+
+def _shuffled(fit: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], generator: torch.Generator | None) -> float:
+    """The held-out mean of pairs chosen and measured on inputs that do not belong together, from standardised units."""
+    one = torch.randperm(len(fit[0]), generator=generator)
+    two = torch.randperm(len(test[0]), generator=generator)
+    rows, columns = match_units(torch.einsum("iup,ivp->uv", fit[0], fit[1][one])).pairs
+    return float((test[0][:, rows] * test[1][two][:, columns]).sum((0, 2)).mean())
