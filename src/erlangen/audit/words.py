@@ -12,10 +12,25 @@ def three_sentences(findings: list[Finding], header: dict[str, Any]) -> list[str
     became better and worse. Where nothing was measured on one of the three, the next finding speaks in its place."""
     if header.get("compared_with"):
         return _comparison(findings, header)
-    collapse = _collapse(findings)
-    told = [collapse or _symmetry(findings, header), _classes(findings, header), _information(findings, header)]
-    others = _speakers(findings)
+    if any(f.probe == "data_dimension" for f in findings) and header.get("parameters") is None:
+        told: list[str | None] = _of_the_data(findings)
+    else:
+        told = [_collapse(findings) or _symmetry(findings, header), _classes(findings, header)]
+        told.append(_information(findings, header))
+    others = _speakers(findings, told)
     return [sentence or next(others, None) or _filler(findings, header) for sentence in told]
+
+
+def _of_the_data(findings: list[Finding]) -> list[str | None]:
+    """Copies and contradictions; dimension; labels and how much more data would help."""
+
+    def said(*probes: str) -> str | None:
+        words = [
+            next((f.meaning for f in findings if f.probe == p and f.verdict != "not_applicable"), "") for p in probes
+        ]
+        return " ".join(w for w in words if w) or None
+
+    return [said("duplicates", "contradictory_labels"), said("data_dimension"), said("label_sharpness", "scaling_law")]
 
 
 def _filler(findings: list[Finding], header: dict[str, Any]) -> str:
@@ -37,10 +52,11 @@ SPOKEN_FOR = (
 )
 
 
-def _speakers(findings: list[Finding]) -> Iterator[str]:
+def _speakers(findings: list[Finding], told: list[str | None]) -> Iterator[str]:
     """One sentence of each other probe: its gravest finding, fails first."""
     order = ("fail", "warn", "inconclusive", "pass", "info")
     heard: set[str] = set(SPOKEN_FOR)
+    heard |= {f.probe for f in findings if f.meaning and any(f.meaning in sentence for sentence in told if sentence)}
     for f in sorted((f for f in findings if f.verdict in order), key=lambda f: order.index(f.verdict)):
         if f.probe not in heard and f.meaning:
             heard.add(f.probe)

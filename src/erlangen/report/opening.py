@@ -28,10 +28,22 @@ def header_card(record: Mapping[str, Any]) -> str:
     how = f'<p class="command"><span>Make it again</span><code>{escape(command)}</code></p>' if command else ""
     return (
         f'<header class="card" id="top"><p class="mark">{LOGO}<span><b>erlangen</b> audit report</span></p>'
-        f"<h1>{escape(header.get('model') or 'A model')}</h1>"
-        f'<p class="on">on <b>{escape(header.get("data") or "its data")}</b>{_symmetry(header)}</p>'
+        f"{_title(header)}"
         f"{_tally(findings)}<dl>{facts}</dl>{how}</header>"
     )
+
+
+def _title(header: Mapping[str, Any]) -> str:
+    older = mapping(header.get("compared_with"))
+    data = escape(header.get("data") or "its data")
+    if older:
+        change = f"{escape(older.get('model') or 'before')} → {escape(header.get('model') or 'now')}"
+        how = "pair by pair on the same samples" if header.get("paired") else "on samples of their own"
+        return f'<h1>{change}</h1><p class="on">what changed on <b>{data}</b>, {how}</p>'
+    if header.get("parameters") is None and header.get("model") in (None, "no model"):
+        return f'<h1>{data}</h1><p class="on">the data alone, without a model</p>'
+    model = escape(header.get("model") or "A model")
+    return f'<h1>{model}</h1><p class="on">on <b>{data}</b>{_symmetry(header)}</p>'
 
 
 def _symmetry(header: Mapping[str, Any]) -> str:

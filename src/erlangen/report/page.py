@@ -123,7 +123,8 @@ def _page(record: dict[str, Any], checks: list[dict[str, Any]], gallery: list[An
         f'<p class="lead">{escape(lead)}</p>{body}</section>'
         for name, title, lead, body in shown
     )
-    title = escape(f"{header.get('model') or 'model'} · erlangen audit")
+    about = header.get("data") if header.get("model") == "no model" else header.get("model")
+    title = escape(f"{about or 'model'} · erlangen audit")
     style = importlib.resources.files("erlangen.report").joinpath("assets/style.css").read_text(encoding="utf-8")
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
