@@ -1,0 +1,47 @@
+"""Equal inputs with different labels."""
+
+from erlangen.audit.budget import Needs
+from erlangen.audit.finding import Finding, Interval, Reference
+from erlangen.audit.presets import register
+from erlangen.audit.probe import Context, NotApplicable, Probe
+from erlangen.audit.probes.duplicates import measured, need
+from erlangen.stats import clopper_pearson
+
+
+@register("contradictory_labels", summary="equal inputs with different labels")
+class ContradictoryLabels(Probe):
+    """The share of inputs that equal another of a different label: no model can be right on both, so any fails."""
+
+    name = "contradictory_labels"
+
+    def needs(self, ctx: Context) -> Needs:
+        return need(ctx, labels=True)
+
+    def finish(self, ctx: Context) -> list[Finding]:
+        found = measured(ctx)
+        label = ctx.collected.label[: found.n]
+        if not bool((label >= 0).all()):
+            raise NotApplicable("needs a label for every input")
+        equal = {tuple(group) for group in found.exact}
+        groups = [group for group in found.contradictory if tuple(group) in equal]
+        places = sorted({place for group in groups for place in group})
+        low, high = clopper_pearson(len(places), found.n, level=ctx.level)
+        # in each group a model can be right on its most frequent label only
+        lost = sum(len(g) - int(label[g].bincount().max()) for g in groups)
+        return [
+            Finding(
+                self.name,
+                "contradictory_labels.share",
+                len(places) / found.n,
+                ci=Interval(low, high, ctx.level, "clopper-pearson", found.n),
+                reference=Reference(0.0, kind="null", source="labels that are a function of the input"),
+                verdict="fail" if places else "pass",
+                direction="lower",
+                meaning=f"{len(places)} inputs equal another with a different label: no model can be right on more than "
+                f"{found.n - lost} of {found.n}."
+                if places
+                else f"No two equal inputs of {found.n} have different labels.",
+                rule="fail if any: equal inputs cannot be told apart",
+                details={"groups": [ctx.collected.index[group].tolist() for group in groups[:16]]},
+            )
+        ]
