@@ -1,0 +1,236 @@
+"""How many parameters of each layer do nothing on these data, and why."""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+from erlangen.audit.degeneracy.sections import batches
+from erlangen.audit.jacobians import output_gradients
+
+
+@dataclass(frozen=True)
+class LayerDegeneracy:
+    """The free directions of one layer's weights (with its bias, as one matrix `[outputs, inputs + 1]`).
+
+    At least `free` directions leave the outputs on these data as they are to second order: `by_inputs` because inputs
+    of the layer are linearly dependent, `by_gradients` because its outputs matter only in fewer combinations.
+    `synchronised`: sizes of groups of units behind the layer whose ReLUs are on and off together, and `free_by_relu`
+    the further directions that they allow together with the next layer; both empty and 0 with `relu=False`, where
+    something else follows. `enough` says whether there were at least four samples for each input.
+    """
+
+    layer: str
+    parameters: int
+    inputs: int
+    outputs: int
+    input_rank: int
+    gradient_rank: int
+    synchronised: list[int]
+    relu: bool
+    samples: int
+
+    @property
+    def by_inputs(self) -> int:
+        return (self.inputs - self.input_rank) * self.outputs
+
+    @property
+    def by_gradients(self) -> int:
+        return self.input_rank * (self.outputs - self.gradient_rank)
+
+    @property
+    def free(self) -> int:
+        """`inputs outputs - rank(G) rank(K)`."""
+        return self.inputs * self.outputs - self.input_rank * self.gradient_rank
+
+    @property
+    def free_by_relu(self) -> int:
+        return sum(k * k - k for k in self.synchronised)
+
+    @property
+    def enough(self) -> bool:
+        return self.samples >= 4 * self.inputs
+
+    @property
+    def dead(self) -> bool:
+        return self.gradient_rank == 0
+
+
+def degeneracy_report(
+    model: nn.Module, data: Any, *, rtol: float = 1e-6, nbytes: str | int = "64MiB"
+) -> dict[str, LayerDegeneracy]:
+    """Free directions in the weights of every linear and (ungrouped) convolutional layer.
+
+    The behavioural loss `E|f_theta(x) - f_theta*(x)|^2` is 0 at the network itself; its Hessian for one weight matrix
+    `[m, n]` lies in the span of `K x G`, with `G = E[f f^T]` of the layer's inputs (bias folded in as an input that is
+    always 1) and `K = E[sum_k p_k p_k^T]` of the gradients of the outputs by its pre-activations. So at least
+    `n m - rank(G) rank(K)` directions are free: exactly so in a linear network on generic data.
+
+    Arguments:
+        data: inputs `[n, ...]`, or batches of them. The ranks cannot exceed what the samples span.
+        rtol: eigenvalues below this part of the largest count as zero.
+
+    Layers that run more than once in a pass are left out.
+
+    Raises ValueError for a model without such layers.
+
+    Bushnaq et al., 2024, arXiv:2405.10927, sections 2 and 3.
+    """
+    layers: dict[str, nn.Module] = {
+        n: m
+        for n, m in model.named_modules()
+        if (isinstance(m, nn.Linear) or (isinstance(m, nn.Conv2d) and m.groups == 1)) and n
+    }
+    if isinstance(model, nn.Linear):
+        layers = {"": model}
+    if not layers:
+        raise ValueError("model: it has no linear or convolutional layers")
+    grams: dict[str, Tensor] = {}
+    kernels: dict[str, Tensor] = {}
+    patterns: dict[str, list[Tensor]] = {n: [] for n in layers}
+    followers = _followers(model, layers, batches(data)[0][:2])
+    samples = 0
+    for x in batches(data):
+        samples += len(x)
+        for name, (inputs, outputs) in _run(model, layers, x, nbytes).items():
+            grams[name] = grams.get(name, 0) + inputs.T @ inputs
+            kernels[name] = kernels.get(name, 0) + outputs[0]
+            patterns[name].append(outputs[1])
+    found = {}
+    for name in layers:
+        if name not in grams:
+            continue
+        gram, kernel = grams[name], kernels[name]
+        relu = followers[name] == {"relu"}
+        found[name] = LayerDegeneracy(
+            name,
+            len(gram) * len(kernel),
+            len(gram),
+            len(kernel),
+            _rank(gram, rtol),
+            _rank(kernel, rtol),
+            _groups(torch.cat(patterns[name])) if relu else [],
+            relu,
+            samples,
+        )
+    return found
+
+
+def _rank(gram: Tensor, rtol: float) -> int:
+    values = torch.linalg.eigvalsh((gram + gram.T) / 2)
+    return int((values > rtol * values[-1]).sum()) if values[-1] > 0 else 0
+
+
+def _groups(on: Tensor) -> list[int]:
+    """Sizes of groups (of at least two) of units with one pattern of on and off; units that are never on are dead."""
+    columns = Counter(tuple(c) for c in on[:, on.any(0)].T.tolist())
+    return sorted((k for k in columns.values() if k > 1), reverse=True)
+
+
+class _Consumers(TorchFunctionMode):
+    """Which operations take the tensors in `watched`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.watched: dict[int, tuple[Tensor, str]] = {}
+        self.found: dict[str, set[str]] = {}
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = getattr(func, "__name__", "").rstrip("_")
+        for a in args:
+            if isinstance(a, Tensor) and id(a) in self.watched and name not in ("", "_get"):
+                self.found.setdefault(self.watched[id(a)][1], set()).add(name)
+        out = func(*args, **(kwargs or {}))
+        self.watched.pop(id(out), None)  # an operation in place: from here on the tensor is another
+        return out
+
+
+@torch.no_grad()
+def _followers(model: nn.Module, layers: dict[str, nn.Module], x: Tensor) -> dict[str, set[str]]:
+    mode = _Consumers()
+
+    def watch(name: str) -> Any:
+        def hook(module: nn.Module, args: Any, output: Tensor) -> None:
+            mode.watched[id(output)] = (output, name)
+
+        return hook
+
+    with _listening(model, {n: watch(n) for n in layers}), mode:
+        model(x)
+    return {n: mode.found.get(n, set()) for n in layers}
+
+
+class _listening:
+    """Hooks on layers of a model in evaluation mode, and everything as it was afterwards."""
+
+    def __init__(self, model: nn.Module, hooks: dict[str, Any]) -> None:
+        self.model, self.hooks = model, hooks
+
+    def __enter__(self) -> None:
+        self.handles = [self.model.get_submodule(n).register_forward_hook(h) for n, h in self.hooks.items()]
+        self.training = [m for m in self.model.modules() if m.training]
+        self.model.eval()
+
+    def __exit__(self, *exception: object) -> None:
+        for handle in self.handles:
+            handle.remove()
+        for module in self.training:
+            module.training = True
+
+
+def _run(
+    model: nn.Module, layers: dict[str, nn.Module], x: Tensor, nbytes: str | int
+) -> dict[str, tuple[Tensor, tuple[Tensor, Tensor]]]:
+    """Of one batch: rows of inputs with a 1 appended, the Gram of gradients, and which units are on."""
+    held: dict[str, tuple[Tensor, Tensor]] = {}
+    again: set[str] = set()
+
+    def keep(name: str) -> Any:
+        def hook(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+            if name in held:
+                again.add(name)
+                return output
+            leaf = output.detach().clone().requires_grad_(True)
+            held[name] = (args[0].detach().clone(), leaf)
+            return output + (leaf - leaf.detach())  # the value of the output, with the leaf in the graph as well
+
+        return hook
+
+    with _listening(model, {n: keep(n) for n in layers}), torch.enable_grad():
+        out = model(x).flatten(1)
+    found = {}
+    for name, (value, leaf) in held.items():
+        if name in again:
+            continue
+        rows = _patches(layers[name], value).double()
+        rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
+        kernel: Any = 0.0
+        for chunk in output_gradients(out, leaf, nbytes=nbytes):
+            flat = chunk.flatten(0, 1)
+            flat = (flat.flatten(2).transpose(1, 2) if flat.dim() == 4 else flat).flatten(0, -2).double()
+            kernel = kernel + flat.T @ flat
+        on = leaf.detach() > 0
+        on = (on.flatten(2).transpose(1, 2) if on.dim() == 4 else on).flatten(0, -2)
+        found[name] = (rows, (kernel, on))
+    return found
+
+
+def _patches(layer: nn.Module, x: Tensor) -> Tensor:
+    """What a layer multiplies its weights with, a row for every place."""
+    if isinstance(layer, nn.Conv2d):
+        if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
+            x = F.pad(
+                x,
+                layer._reversed_padding_repeated_twice,
+                "constant" if layer.padding_mode == "zeros" else layer.padding_mode,
+            )
+            padding: Any = 0
+        else:
+            padding = layer.padding
+        columns = F.unfold(x, layer.kernel_size, dilation=layer.dilation, padding=padding, stride=layer.stride)
+        return columns.transpose(1, 2).flatten(0, 1)
+    return x.reshape(-1, x.shape[-1])

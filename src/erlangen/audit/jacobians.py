@@ -1,0 +1,169 @@
+"""Products with Jacobians, and Grams of Jacobians, in chunks that a byte budget allows."""
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call, jacrev, vmap
+
+from erlangen.audit.budget import parse_bytes
+
+Tangent = dict[str, Tensor]
+
+
+def _split(model: nn.Module) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    learned = {n: p.detach() for n, p in model.named_parameters() if p.requires_grad}
+    if not learned:
+        raise ValueError("model: it has no trainable parameters, so there is nothing to differentiate by")
+    frozen = {n: p.detach() for n, p in model.named_parameters() if not p.requires_grad}
+    return learned, frozen | dict(model.named_buffers())
+
+
+def _rows(x: Tensor, bytes_a_row: int, budget: str | int, what: str) -> int:
+    """How many rows at once: as many as the budget holds."""
+    limit = parse_bytes(budget)
+    if bytes_a_row > limit:
+        raise ValueError(f"nbytes: {what} of one sample takes {bytes_a_row:,} bytes of the {limit:,} allowed")
+    return max(1, min(len(x), limit // max(1, bytes_a_row)))
+
+
+def jvp(model: nn.Module, x: Tensor, tangent: Tangent, *, rows: int = 256) -> Tensor:
+    """How the outputs change along a direction in parameter space: `J v`, `[samples, outputs]`.
+
+    `tangent` names some of the parameters; the others stay. `rows` samples go at a time.
+    """
+    learned, rest = _split(model)
+    unknown = sorted(set(tangent) - set(learned))
+    if unknown:
+        raise ValueError(f"tangent: {unknown[0]!r} is not a trainable parameter; there are {', '.join(learned)}")
+    moved = {n: learned[n] for n in tangent}
+    fixed = {n: p for n, p in learned.items() if n not in tangent} | rest
+
+    def outputs(own: Tangent, part: Tensor) -> Tensor:
+        return functional_call(model, {**own, **fixed}, (part,))
+
+    parts = [torch.func.jvp(lambda own, p=part: outputs(own, p), (moved,), (tangent,))[1] for part in x.split(rows)]
+    return torch.cat(parts)
+
+
+def vjp(model: nn.Module, x: Tensor, cotangent: Tensor, *, rows: int = 256) -> Tangent:
+    """The gradient of `sum(outputs * cotangent)` by the parameters: `J^T u`, summed over samples, `rows` at a time."""
+    learned, rest = _split(model)
+    if len(cotangent) != len(x):
+        raise ValueError(f"cotangent: {len(cotangent)} rows for {len(x)} samples; must be as many")
+    total = {n: torch.zeros_like(p) for n, p in learned.items()}
+    for part, u in zip(x.split(rows), cotangent.split(rows), strict=True):
+        _, pull = torch.func.vjp(lambda own, p=part: functional_call(model, {**own, **rest}, (p,)), learned)  # type: ignore[misc]
+        for name, gradient in pull(u)[0].items():
+            total[name] += gradient
+    return total
+
+
+def empirical_ntk(
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor | None = None,
+    *,
+    outputs: Literal["trace", "full"] = "trace",
+    nbytes: str | int = "256MiB",
+) -> Tensor:
+    """The tangent kernel of a network as it is: `K[a, b] = J(x_a) J(y_b)^T`, summed over parameters, in float64.
+
+    Arguments:
+        x: samples `[n, ...]`.
+        y: samples `[m, ...]`; left out, the same as `x`.
+        outputs: "trace" averages over the outputs, `[n, m]`; "full" keeps them, `[n, m, outputs, outputs]`.
+        nbytes: what two blocks of per-sample Jacobians may take; decides how many samples go at a time.
+
+    Raises ValueError where the Jacobian of one sample is over the budget.
+
+    Jacot, Gabriel and Hongler, "Neural Tangent Kernel", 2018, arXiv:1806.07572.
+    """
+    learned, rest = _split(model)
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            width = model(x[:1]).shape[1:].numel()
+        size = width * sum(p.numel() * p.element_size() for p in learned.values())
+        rows = _rows(x, 4 * size, nbytes, "the Jacobian")  # two blocks, and as much again while they are made
+
+        def single(own: Tangent, sample: Tensor) -> Tensor:
+            return functional_call(model, {**own, **rest}, (sample.unsqueeze(0),)).flatten()
+
+        jacobian = vmap(jacrev(single), in_dims=(None, 0))
+        made = []
+        for a in x.split(rows):
+            left = jacobian(learned, a)
+            line = []
+            for b in (x if y is None else y).split(rows):
+                right = left if y is None and a is b else jacobian(learned, b)
+                line.append(_kernel(left, right, outputs))
+            made.append(torch.cat(line, 1))
+        return torch.cat(made)
+    finally:
+        model.train(was_training)
+
+
+def _kernel(left: Tangent, right: Tangent, outputs: str) -> Tensor:
+    pattern = "aip,bip->ab" if outputs == "trace" else "aip,bjp->abij"
+    total: Tensor | int = 0
+    for name, part in left.items():
+        total = total + torch.einsum(pattern, part.flatten(2).double(), right[name].flatten(2).double())
+    assert isinstance(total, Tensor)
+    return total / next(iter(left.values())).shape[1] if outputs == "trace" else total
+
+
+def output_gradients(
+    outputs: Tensor,
+    inputs: Tensor,
+    *,
+    nbytes: str | int = "64MiB",
+    probes: int = 0,
+    generator: torch.Generator | None = None,
+) -> list[Tensor]:
+    """Gradients of every output by the inputs of its own sample, in chunks `[outputs, samples, ...]`.
+
+    Arguments:
+        outputs: `[samples, ...]`, computed sample by sample from `inputs` with a graph.
+        probes: instead of every output, this many random combinations with signs +-1 (their Gram has the same mean).
+        nbytes: what one chunk may take.
+    """
+    flat = outputs.flatten(1)
+    count = flat.shape[1]
+    if probes:
+        signs = torch.randint(0, 2, (probes, count), generator=generator).to(flat) * 2 - 1
+        basis = signs / probes**0.5
+    else:
+        basis = torch.eye(count, dtype=flat.dtype, device=flat.device)
+    chunk = _rows(basis, inputs.numel() * inputs.element_size(), nbytes, "the gradient of one output")
+    return [
+        torch.autograd.grad(
+            flat, inputs, part.unsqueeze(1).expand(-1, len(flat), -1), is_grads_batched=True, retain_graph=True
+        )[0]
+        for part in basis.split(chunk)
+    ]
+
+
+def jacobian_gram(
+    function: Callable[[Tensor], Tensor],
+    x: Tensor,
+    *,
+    nbytes: str | int = "64MiB",
+    probes: int = 0,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """`mean over samples of J^T J`, `[inputs, inputs]` in float64, for a function of rows `[n, inputs]`.
+
+    Arguments:
+        probes: 0 differentiates every output; else this many random +-1 combinations estimate the same without bias.
+    """
+    if x.dim() != 2:
+        raise ValueError(f"x: shape {tuple(x.shape)}; must be [samples, inputs]")
+    leaf = x.detach().clone().requires_grad_(True)
+    total = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64, device=x.device)
+    for part in output_gradients(function(leaf), leaf, nbytes=nbytes, probes=probes, generator=generator):
+        rows = part.flatten(0, 1).double()
+        total += rows.T @ rows
+    return total / len(x)
