@@ -3,19 +3,25 @@
     python benchmarks/matryoshka.py [--repeats N] [--threads N] [--output FILE]
 
 The reference computes `z[:, :m] @ W[:, :m].T + b` and its cross-entropy length by length, as the published MRL-E layer
-does. "bare products" is what one full head needs: three matrix products. sentence-transformers' MatryoshkaLoss wraps a
-loss on pairs of sentences, not a classifier, and is not timed here.
+does. "bare products" is what one full head needs: three matrix products.
+
+sentence-transformers' MatryoshkaLoss wraps losses on pairs of sentences: where the package is installed (environment
+`lightly` of `environments.toml`) it wraps its own ranking loss over in-batch negatives, and ours the same equation, on the
+same pairs of embeddings; the bare products are those of all lengths, forward and backward.
 """
 
 import argparse
+import importlib.util
+import warnings
 from collections.abc import Callable
 from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy, linear
+from torch.nn.functional import cross_entropy, linear, normalize
 
 from erlangen.nn import MatryoshkaHead
+from erlangen.objectives.matryoshka import matryoshka
 from harness import interleave, write_json
 
 DIMS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)
@@ -64,6 +70,62 @@ def measure(n: int, classes: int, repeats: int) -> dict[str, object]:
     return {"n": n, "d": DIMS[-1], "classes": classes, "lengths": len(DIMS), "over_bare": over, **timing.to_dict()}
 
 
+PAIRS = ((128, 768), (256, 768))
+PAIR_DIMS = (64, 128, 256, 512, 768)
+SCALE = 20.0
+
+
+def ranking(a: Tensor, b: Tensor) -> Tensor:
+    """Cross-entropy of each sample's partner among all partners, by 20 cos."""
+    return cross_entropy(SCALE * (normalize(a, dim=1) @ normalize(b, dim=1).mT), torch.arange(len(a)))
+
+
+class Given(torch.nn.Module):
+    """What sentence-transformers takes for a model: gives out the embedding that it was handed."""
+
+    def forward(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"token_embeddings": features["x"][:, None], "sentence_embedding": features["x"]}
+
+    def get_embedding_dimension(self) -> int:
+        return PAIR_DIMS[-1]
+
+
+def measure_pairs(n: int, d: int, repeats: int) -> dict[str, object] | None:
+    if importlib.util.find_spec("sentence_transformers") is None:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from sentence_transformers.losses import MatryoshkaLoss, MultipleNegativesRankingLoss
+    model = Given()
+    theirs = MatryoshkaLoss(model, MultipleNegativesRankingLoss(model, scale=SCALE), list(PAIR_DIMS))
+    generator = torch.Generator().manual_seed(0)
+    a, b = (torch.randn(n, d, generator=generator).requires_grad_() for _ in range(2))
+
+    def peer() -> Tensor:
+        return theirs([{"x": a}, {"x": b}], torch.zeros(n))
+
+    def ours() -> Tensor:
+        return matryoshka(ranking, a, b, dims=PAIR_DIMS).total
+
+    def stepped(loss: Callable[[], Tensor]) -> None:
+        a.grad = b.grad = None
+        loss().backward()
+
+    def products() -> None:
+        with torch.no_grad():
+            for m in PAIR_DIMS:
+                p = a[:, :m] @ b[:, :m].mT
+                p @ b[:, :m]
+                p.mT @ a[:, :m]
+
+    if abs(float(peer().detach()) - float(ours().detach())) > 1e-3:
+        raise RuntimeError(f"the losses differ: {float(peer())}, {float(ours())}")
+    cases = {"sentence-transformers": partial(stepped, peer), "erlangen": partial(stepped, ours)}
+    timing = interleave({**cases, "bare products": products}, repeats=repeats)
+    over = timing.medians["erlangen"] / timing.medians["bare products"]
+    return {"pairs": n, "d": d, "lengths": len(PAIR_DIMS), "over_bare": over, **timing.to_dict()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=9)
@@ -81,6 +143,13 @@ def main() -> None:
             round(rows[-1]["over_bare"], 2),
             flush=True,
         )
+    for n, d in PAIRS:
+        row = measure_pairs(n, d, arguments.repeats)
+        if row is None:
+            print("pairs: sentence-transformers is not installed; skipped")
+            break
+        rows.append(row)
+        print("pairs", n, d, {k: round(v, 3) for k, v in row["ratios"].items()}, round(row["over_bare"], 2), flush=True)
     write_json(arguments.output, rows)
 
 

@@ -129,3 +129,19 @@ def test_the_module_projects_and_knows_its_collapse():
     same = PairBatch(torch.ones(12, 5), torch.ones(12, 5))
     plain = objectives.build("nt_xent", project=False)
     assert "strangers have cosine 1.000" in plain.alarm(values(plain, same))
+
+
+@pytest.mark.parametrize("n", [64, 127, 128, 129, 300])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32])
+def test_batches_of_more_than_one_block_of_powers_have_the_same_value_and_gradient(n, dtype):
+    g = torch.Generator().manual_seed(n)
+    ours = [torch.randn(n, 12, generator=g, dtype=dtype).requires_grad_() for _ in range(2)]
+    theirs = [z.detach().double().requires_grad_() for z in ours]
+    terms = nt_xent(*ours, temperature=0.2)
+    (3 * terms["alignment"] + 0.5 * terms["spread"]).backward()
+    u = torch.nn.functional.normalize(torch.cat(theirs), dim=1)
+    alignment = (1 - (u[:n] * u[n:]).sum(1).mean()) / 0.2
+    (3 * alignment + 0.5 * (masked(*theirs, 0.2) - alignment)).backward()
+    close = {"rtol": 1e-9, "atol": 1e-12} if dtype == torch.float64 else {"rtol": 1e-3, "atol": 1e-6}
+    for a, b in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(a.grad.double(), b.grad, **close)

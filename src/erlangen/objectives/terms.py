@@ -41,11 +41,8 @@ class LossTerms(Mapping[str, Tensor]):
     @property
     def total(self) -> Float[Tensor, ""]:
         """The weighted sum, which is what one minimises."""
-        return sum((self.weights[name] * value for name, value in list(self.items())[1:]), self._first())
-
-    def _first(self) -> Tensor:
-        name = next(iter(self))
-        return self.weights[name] * self[name]
+        first, *others = (v if self.weights[name] == 1 else self.weights[name] * v for name, v in self.items())
+        return sum(others, first)
 
     def detach(self) -> "LossTerms":
         """The same numbers without their graph."""

@@ -40,7 +40,7 @@ def _variance(squares: Tensor, n: int, gamma: float, eps: float) -> Tensor:
 def _statistics(z: Tensor, gamma: float, eps: float) -> tuple[Tensor, Tensor]:
     """Variance and covariance term of one view."""
     n, d = z.shape
-    squares, rest = gram_parts(z - z.mean(0))
+    squares, rest = gram_parts(z, centre=True)
     return _variance(squares, n, gamma, eps), rest / ((n - 1) ** 2 * d)
 
 
