@@ -10,6 +10,7 @@ from torch.func import functional_call, jacrev, vmap
 from erlangen.audit.budget import parse_bytes
 
 INPUTS = 16
+FEW = 128
 
 
 def empirical_ntk(
@@ -80,6 +81,8 @@ def _add(
     mapped = vmap(jacrev(forward), in_dims=(None, 0))
 
     def jacobian(part: Tensor) -> Tensor:
+        if outputs * len(part) <= FEW:
+            return _row_by_row(model, group, part)
         found = mapped(group, part)
         return torch.cat([found[name].detach().flatten(2) for name in group], 2)
 
@@ -99,3 +102,17 @@ def _add(
             kernel[at, to] += products
             if y is None and j > i:
                 kernel[to, at] += products.permute(1, 0, 3, 2) if kernel.dim() == 4 else products.T
+
+
+def _row_by_row(model: nn.Module, group: dict[str, Tensor], part: Tensor) -> Tensor:
+    """The Jacobian `[n, c, parameters]` by one backward pass a number; few of them need no vectorisation."""
+    values = {name: p.clone().requires_grad_(True) for name, p in group.items()}
+    with torch.enable_grad():
+        output = functional_call(model, values, (part,))
+        rows = [torch.cat([g.flatten() for g in _filled(number, values)]) for number in output.flatten()]
+    return torch.stack(rows).view(*output.shape, -1)
+
+
+def _filled(number: Tensor, values: dict[str, Tensor]) -> list[Tensor]:
+    found = torch.autograd.grad(number, list(values.values()), retain_graph=True, allow_unused=True)
+    return [torch.zeros_like(v) if g is None else g for v, g in zip(values.values(), found, strict=True)]
