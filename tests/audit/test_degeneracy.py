@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+import erlangen as er
 from erlangen.audit.degeneracy import InteractionBasis, degeneracy_report, modularity
+from erlangen.audit.preserve import fingerprint
 
 seeds = st.integers(0, 10_000)
 few = settings(max_examples=8)
@@ -274,3 +276,23 @@ def test_what_is_refused() -> None:
         modularity({("a", "b"): torch.ones(2, 2)}, eps=3.0)
     with pytest.raises(ValueError, match="finite"):
         InteractionBasis(["0"]).fit(mlp(0), torch.full((8, 4), np.nan).double())
+
+
+def test_the_probe_names_the_causes_and_leaves_the_model_alone() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 5), nn.ReLU(), nn.Linear(5, 3))
+    x = torch.randn(300, 2) @ torch.randn(2, 6)
+    before = fingerprint(model)
+    report = er.audit(model, (x, torch.arange(300) % 3), probes=["degeneracy"])  # type: ignore[operator]
+    assert fingerprint(model) == before
+    first = report["degeneracy.free_share", "0"]
+    assert first.details["input_rank"] == 3 and first.details["by_inputs"] == 4 * 8 and first.figure is not None
+    assert first.verdict == "info" and report["degeneracy.modularity"].verdict == "info"
+    with torch.no_grad():
+        model[4].weight.zero_()
+    dead = er.audit(model, (x, torch.arange(300) % 3), probes=["degeneracy"])  # type: ignore[operator]
+    assert dead["degeneracy.free_share", "0"].verdict == "fail"
+    assert dead["degeneracy.modularity"].verdict == "not_applicable"
+    few_rows = er.audit(model, (x[:12], torch.arange(12) % 3), probes=["degeneracy"])  # type: ignore[operator]
+    assert few_rows["degeneracy.free_share", "4"].verdict == "inconclusive"
+    assert few_rows["degeneracy.free_share", "4"].needs_samples == 24

@@ -1,6 +1,6 @@
 """Products with Jacobians, and Grams of Jacobians, in chunks that a byte budget allows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import torch
@@ -117,33 +117,35 @@ def _kernel(left: Tangent, right: Tangent, outputs: str) -> Tensor:
 
 def output_gradients(
     outputs: Tensor,
-    inputs: Tensor,
+    inputs: Sequence[Tensor],
     *,
     nbytes: str | int = "64MiB",
     probes: int = 0,
     generator: torch.Generator | None = None,
-) -> list[Tensor]:
-    """Gradients of every output by the inputs of its own sample, in chunks `[outputs, samples, ...]`.
+) -> Iterator[tuple[Tensor, ...]]:
+    """Gradients of every output by several inputs of its own sample, in chunks `[outputs, samples, ...]`.
 
     Arguments:
-        outputs: `[samples, ...]`, computed sample by sample from `inputs` with a graph.
-        probes: instead of every output, this many random combinations with signs +-1 (their Gram has the same mean).
+        outputs: `[samples, ...]`, computed sample by sample from each of `inputs`, with a graph.
+        probes: instead of every output, this many random combinations with signs +-1, drawn anew for every sample
+            (the mean of their Gram is the same).
         nbytes: what one chunk may take.
     """
     flat = outputs.flatten(1)
-    count = flat.shape[1]
-    if probes:
-        signs = torch.randint(0, 2, (probes, count), generator=generator).to(flat) * 2 - 1
-        basis = signs / probes**0.5
-    else:
-        basis = torch.eye(count, dtype=flat.dtype, device=flat.device)
-    chunk = _rows(basis, inputs.numel() * inputs.element_size(), nbytes, "the gradient of one output")
-    return [
-        torch.autograd.grad(
-            flat, inputs, part.unsqueeze(1).expand(-1, len(flat), -1), is_grads_batched=True, retain_graph=True
-        )[0]
-        for part in basis.split(chunk)
-    ]
+    samples, count = flat.shape
+    total = probes or count
+    size = sum(t.numel() * t.element_size() for t in inputs)
+    chunk = _rows(torch.empty(total, device="meta"), size, nbytes, "the gradient of one output")
+    for start in range(0, total, chunk):
+        stop = min(start + chunk, total)
+        if probes:
+            signs = torch.randint(0, 2, (stop - start, samples, count), generator=generator)
+            basis = (signs.to(flat) * 2 - 1) / probes**0.5
+        else:
+            rows = torch.zeros(stop - start, count, dtype=flat.dtype, device=flat.device)
+            rows[torch.arange(stop - start), torch.arange(start, stop)] = 1
+            basis = rows.unsqueeze(1).expand(-1, samples, -1)
+        yield torch.autograd.grad(flat, tuple(inputs), basis, is_grads_batched=True, retain_graph=True)
 
 
 def jacobian_gram(
@@ -163,7 +165,7 @@ def jacobian_gram(
         raise ValueError(f"x: shape {tuple(x.shape)}; must be [samples, inputs]")
     leaf = x.detach().clone().requires_grad_(True)
     total = torch.zeros(x.shape[1], x.shape[1], dtype=torch.float64, device=x.device)
-    for part in output_gradients(function(leaf), leaf, nbytes=nbytes, probes=probes, generator=generator):
+    for (part,) in output_gradients(function(leaf), [leaf], nbytes=nbytes, probes=probes, generator=generator):
         rows = part.flatten(0, 1).double()
         total += rows.T @ rows
     return total / len(x)

@@ -61,7 +61,13 @@ class LayerDegeneracy:
 
 
 def degeneracy_report(
-    model: nn.Module, data: Any, *, rtol: float = 1e-6, nbytes: str | int = "64MiB"
+    model: nn.Module,
+    data: Any,
+    *,
+    rtol: float = 1e-6,
+    probes: int = 0,
+    nbytes: str | int = "64MiB",
+    seed: int = 0,
 ) -> dict[str, LayerDegeneracy]:
     """Free directions in the weights of every linear and (ungrouped) convolutional layer.
 
@@ -73,6 +79,8 @@ def degeneracy_report(
     Arguments:
         data: inputs `[n, ...]`, or batches of them. The ranks cannot exceed what the samples span.
         rtol: eigenvalues below this part of the largest count as zero.
+        probes: 0 differentiates every output; else this many random combinations of them for every sample, which have
+            the same rank but for a coincidence.
 
     Layers that run more than once in a pass are left out.
 
@@ -93,10 +101,10 @@ def degeneracy_report(
     kernels: dict[str, Tensor] = {}
     patterns: dict[str, list[Tensor]] = {n: [] for n in layers}
     followers = _followers(model, layers, batches(data)[0][:2])
-    samples = 0
+    generator, samples = torch.Generator().manual_seed(seed), 0
     for x in batches(data):
         samples += len(x)
-        for name, (inputs, outputs) in _run(model, layers, x, nbytes).items():
+        for name, (inputs, outputs) in _run(model, layers, x, nbytes, probes, generator).items():
             grams[name] = grams.get(name, 0) + inputs.T @ inputs
             kernels[name] = kernels.get(name, 0) + outputs[0]
             patterns[name].append(outputs[1])
@@ -183,7 +191,12 @@ class _listening:
 
 
 def _run(
-    model: nn.Module, layers: dict[str, nn.Module], x: Tensor, nbytes: str | int
+    model: nn.Module,
+    layers: dict[str, nn.Module],
+    x: Tensor,
+    nbytes: str | int,
+    probes: int,
+    generator: torch.Generator,
 ) -> dict[str, tuple[Tensor, tuple[Tensor, Tensor]]]:
     """Of one batch: rows of inputs with a 1 appended, the Gram of gradients, and which units are on."""
     held: dict[str, tuple[Tensor, Tensor]] = {}
@@ -202,26 +215,31 @@ def _run(
 
     with _listening(model, {n: keep(n) for n in layers}), torch.enable_grad():
         out = model(x).flatten(1)
+    held = {n: pair for n, pair in held.items() if n not in again}
+    kernels: dict[str, Any] = dict.fromkeys(held, 0.0)
+    for chunk in output_gradients(
+        out, [leaf for _, leaf in held.values()], nbytes=nbytes, probes=probes, generator=generator
+    ):
+        for name, gradient in zip(held, chunk, strict=True):
+            rows = _places(gradient.flatten(0, 1)).double()
+            kernels[name] = kernels[name] + rows.T @ rows
     found = {}
     for name, (value, leaf) in held.items():
-        if name in again:
-            continue
-        rows = _patches(layers[name], value).double()
-        rows = torch.cat([rows, rows.new_ones(len(rows), 1)], 1)
-        kernel: Any = 0.0
-        for chunk in output_gradients(out, leaf, nbytes=nbytes):
-            flat = chunk.flatten(0, 1)
-            flat = (flat.flatten(2).transpose(1, 2) if flat.dim() == 4 else flat).flatten(0, -2).double()
-            kernel = kernel + flat.T @ flat
-        on = leaf.detach() > 0
-        on = (on.flatten(2).transpose(1, 2) if on.dim() == 4 else on).flatten(0, -2)
-        found[name] = (rows, (kernel, on))
+        patches = _patches(layers[name], value).double()
+        patches = torch.cat([patches, patches.new_ones(len(patches), 1)], 1)
+        found[name] = (patches, (kernels[name], _places(leaf.detach() > 0)))
     return found
+
+
+def _places(x: Tensor) -> Tensor:
+    """`[samples, channels, height, width]` or `[samples, ..., features]` as rows of features."""
+    return (x.flatten(2).transpose(1, 2) if x.dim() == 4 else x).flatten(0, -2)
 
 
 def _patches(layer: nn.Module, x: Tensor) -> Tensor:
     """What a layer multiplies its weights with, a row for every place."""
     if isinstance(layer, nn.Conv2d):
+        x = x.unsqueeze(0) if x.dim() == 3 else x
         if layer.padding_mode != "zeros" or isinstance(layer.padding, str):
             x = F.pad(
                 x,

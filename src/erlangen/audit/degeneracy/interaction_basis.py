@@ -149,7 +149,8 @@ class InteractionBasis:
             leaf = (node * held).detach().requires_grad_(True)
             with torch.enable_grad():
                 out = self.bases[to].features(self.sections.run(name, leaf, x, to))
-                runs.append(output_gradients(out, leaf, nbytes=self.nbytes, probes=self.probes, generator=generator))
+                options = {"nbytes": self.nbytes, "probes": self.probes, "generator": generator}
+                runs.append([g for (g,) in output_gradients(out, [leaf], **options)])  # type: ignore[arg-type]
         for chunk in zip(*runs, strict=True):
             total = sum(s * g.double() for s, g in zip(shares, chunk, strict=True))
             assert isinstance(total, Tensor)
