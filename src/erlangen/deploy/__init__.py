@@ -8,6 +8,7 @@ _PUBLIC = {
     "embed": "erlangen.deploy.embedding:embed",
     "open_embeddings": "erlangen.deploy.embedding:open_embeddings",
     "embedding_space": "erlangen.deploy.embedding:embedding_space",
+    "AdaptiveClassifier": "erlangen.deploy.adaptive_classifier:AdaptiveClassifier",
     "Index": "erlangen.deploy.index:Index",
     "BinaryIndex": "erlangen.deploy.binary:BinaryIndex",
     "pack_bits": "erlangen.stats.hamming:pack_bits",
