@@ -39,6 +39,11 @@ SHIPPED = (
     "guidance",
     "deep_hashing",
     "debiasing",
+    "landscape_dimension",
+    "dynamic_signal",
+    "inductive_bias",
+    "convergent_learning",
+    "topological_rsa",
 )
 for _name in SHIPPED:
     importlib.import_module(f"erlangen.recipes.{_name}")
