@@ -44,6 +44,11 @@ SHIPPED = (
     "inductive_bias",
     "convergent_learning",
     "topological_rsa",
+    "feature_merging",
+
+    "neural_collapse",
+    "task_geometry",
+    "feature_bias",
 )
 for _name in SHIPPED:
     importlib.import_module(f"erlangen.recipes.{_name}")
