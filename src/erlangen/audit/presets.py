@@ -9,6 +9,7 @@ from erlangen.audit.probe import Probe
 PRESETS: dict[str, tuple[str, ...]] = {
     "fast": ("dead_units", "rankme", "knn", "shift_consistency"),
     "standard": (
+        "respect",
         "equivariance",
         "lie_derivative",
         "orbit_accuracy",
@@ -24,7 +25,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
         "collapse",
         "feature_complexity",
     ),
-    "symmetry": ("equivariance", "lie_derivative", "orbit_accuracy", "shift_consistency"),
+    "symmetry": ("respect", "equivariance", "lie_derivative", "orbit_accuracy", "shift_consistency"),
     "dataset": ("duplicates", "contradictory_labels", "data_dimension", "label_sharpness", "scaling_law"),
     "theory": ("criticality",),
     "science": ("convergent", "rsa", "geometry", "feature_bias", "degeneracy", "task_circuits"),

@@ -41,6 +41,7 @@ def _filler(findings: list[Finding], header: dict[str, Any]) -> str:
 
 
 SPOKEN_FOR = (
+    "respect",
     "equivariance",
     "lie_derivative",
     "orbit_accuracy",
@@ -147,6 +148,13 @@ def _symmetry(findings: list[Finding], header: dict[str, Any]) -> str | None:
         tail = f" (resampling alone: {percent(floor)})" if isinstance(floor, float) and math.isfinite(floor) else ""
         twin = f", {percent(found.reference.value)} in the untrained twin" if found.reference else ""
         return f"{verb}: {reach}{tail}{twin}."
+    usual = _first(findings, "respect.change", "embedding")
+    if usual is not None:
+        reach = f"of the distance between two unrelated inputs; {usual.details['most']}"
+        return (
+            f"The embedding is moved least by {usual.details['least']}, by {percent(min(usual.details['errors']))} {reach} "
+            f"moves it most, by {percent(max(usual.details['errors']))}."
+        )
     shift = _first(findings, "shift_consistency.agreement")
     if shift is not None:
         return f"Shifting the input by one pixel keeps the nearest class of {percent(shift.value)} of the embeddings."

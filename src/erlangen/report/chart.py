@@ -8,7 +8,7 @@ from erlangen.report.plain import mapping, number, numbers, sequence
 from erlangen.report.scales import Scale, fit_scale
 from erlangen.report.wording import escape, figure_text, short_number
 
-_GREY = ("untrained", "twin", "null", "shuffled", "floor", "chance", "baseline")
+_GREY = ("untrained", "twin", "null", "shuffled", "floor", "chance", "baseline", "fresh weights", "at random")
 
 
 def chart(
@@ -29,7 +29,8 @@ def chart(
     series = [mapping(s) for s in sequence(spec.get("series"))]
     lines = [mapping(line) for line in sequence(spec.get("lines"))]
     names = _categories(series)
-    left, right, top, bottom = 46, width - 12, 10, height - (58 if names else 34)
+    left, right, top = 46, width - 12, 10
+    bottom = height - (58 if names and not _level(names, left, right) else 34)
     xs = _x_scale(series, names, left + 6, right - 6)
     values = [number(line.get("value")) for line in lines]
     for s in series:
@@ -72,6 +73,11 @@ def _categories(series: list[dict[str, Any]]) -> list[str]:
     return names
 
 
+def _level(names: list[str], left: int, right: int) -> bool:
+    """Whether there is room to write all names beside each other."""
+    return len(names) <= 14 and max(map(len, names)) * 6 < (right - left) / len(names)
+
+
 def _x_scale(series: list[dict[str, Any]], names: list[str], start: float | int, stop: float | int) -> Scale:
     if names:
         return Scale(-0.5, len(names) - 0.5, start - 6, stop + 6)
@@ -95,8 +101,7 @@ def _x_axis(xs: Scale, names: list[str], bottom: float | int, left: int, right: 
     parts = [f'<line class="axis" x1="{left}" x2="{right}" y1="{bottom}" y2="{bottom}"/>']
     if names:
         every = math.ceil(len(names) / 14)
-        slot = (right - left) / len(names)
-        if every == 1 and max(map(len, names)) * 6 < slot:  # room to write them level
+        if _level(names, left, right):
             level = [(xs(i), escape(name)) for i, name in enumerate(names)]
             words = "".join(
                 f'<text class="tick mid" x="{at}" y="{bottom + 15:.2f}">{name}</text>' for at, name in level

@@ -13,7 +13,7 @@ from erlangen.report.wording import escape, prose, slug, title_of
 
 MOST_IMAGES = 6
 MOST_FIGURES = 2
-SHOWN_ELSEWHERE = ("equivariance", "cka", "training")
+SHOWN_ELSEWHERE = ("equivariance", "respect", "cka", "training")
 OF_THE_DATA = ("duplicates", "contradictory_labels", "data_dimension", "label_sharpness", "scaling_law", "dataset")
 
 

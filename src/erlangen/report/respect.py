@@ -20,13 +20,16 @@ def respect_section(record: Mapping[str, Any]) -> str:
             heat_table(spec, palette="respect", corner="layer"),
             ramp("respect", "0: respected", "", "1: not at all"),
         ]
-    relative = relative_to_twin(record["findings"])
-    if relative is not None:
-        parts.append(heat_table(relative, palette="respect", corner="layer"))
-        parts.append(ramp("respect", "0: the numerical floor", "", "1: the untrained twin"))
-        parts.append(
-            '<p class="quiet">A dot: the untrained twin respects this element already, by its architecture.</p>'
-        )
+    for probe, title in (
+        ("respect", "The usual moves, relative to the untrained twin"),
+        ("equivariance", "Relative to the untrained twin"),
+    ):
+        relative = relative_to_twin(record["findings"], probe=probe, title=title)
+        if relative is not None:
+            parts.append(heat_table(relative, palette="respect", corner="layer"))
+            parts.append(ramp("respect", "0: the numerical floor", "", "1: the untrained twin"))
+    if len(parts) > 2:
+        parts.append('<p class="quiet">A dot: the untrained twin respects it already, by its architecture.</p>')
     curves = [spec for name, spec in figures_of(record, "curve") if is_respect(name)]
     if curves:
         grid = "".join(chart(spec, width=330, height=210) for spec in curves)
@@ -37,7 +40,9 @@ def respect_section(record: Mapping[str, Any]) -> str:
     return "".join(parts)
 
 
-def relative_to_twin(findings: list[dict[str, Any]]) -> dict[str, Any] | None:
+def relative_to_twin(
+    findings: list[dict[str, Any]], *, probe: str = "equivariance", title: str = "Relative to the untrained twin"
+) -> dict[str, Any] | None:
     """(error − floor) / (untrained − floor) for findings whose `details` hold the three per element.
 
     Cells where the twin is within 0.02 of the floor are left empty: there is nothing to be relative to.
@@ -48,14 +53,13 @@ def relative_to_twin(findings: list[dict[str, Any]]) -> dict[str, Any] | None:
     for finding in findings:
         details = mapping(finding.get("details"))
         errors, twin, floors = (numbers(details.get(name)) for name in ("errors", "untrained", "floors"))
-        if finding.get("probe") != "equivariance" or not errors or not len(errors) == len(twin) == len(floors):
+        if finding.get("probe") != probe or not errors or not len(errors) == len(twin) == len(floors):
             continue
         columns = columns or [str(e) for e in sequence(details.get("elements"))]
         rows.append(str(finding.get("layer") or "model"))
         values.append([_relative(e, t, f) for e, t, f in zip(errors, twin, floors, strict=True)])
     if not any(math.isfinite(v) for row in values for v in row):
         return None
-    title = "Relative to the untrained twin"
     return {"kind": "matrix", "title": title, "rows": rows, "columns": columns, "values": values}
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff\ufffe\uffff]")
 _PERCENT = re.compile(r"(\d) %")
-_SPECIAL = {"knn": "kNN", "rankme": "RankMe", "cka": "CKA", "lie": "Lie"}
+_SPECIAL = {"knn": "kNN", "rankme": "RankMe", "cka": "CKA", "lie": "Lie", "rsa": "RSA", "twonn": "TwoNN", "mle": "MLE"}
+_SPECIAL |= {name: name.upper() for name in ("nc1", "nc2", "nc3", "nc4", "cdnv", "ccgp")}
 _SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 

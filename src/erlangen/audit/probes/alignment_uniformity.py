@@ -83,7 +83,7 @@ class AlignmentUniformity(Probe):
 
 def _histogram(apart: dict[str, Tensor]) -> FigureSpec:
     """How far pairs of embeddings are apart on the sphere, from 0 (the same) to 2 (opposite)."""
-    edges = torch.linspace(0, 2, 41)
+    edges = torch.linspace(0, 2, 25)
     series = []
     for name, squared in apart.items():
         counts = torch.histogram(squared.float().clamp(min=0).sqrt(), edges).hist
