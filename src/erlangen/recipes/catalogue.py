@@ -5,6 +5,7 @@ import importlib
 SHIPPED = (
     "sie",
     "mip",
+    "mip_images",
     "frame_averaging",
     "tinvnn",
     "graph_separation",
@@ -49,6 +50,8 @@ SHIPPED = (
     "neural_collapse",
     "task_geometry",
     "feature_bias",
+    "critical_initialisation",
+    "dataset_dimension",
 )
 for _name in SHIPPED:
     importlib.import_module(f"erlangen.recipes.{_name}")
