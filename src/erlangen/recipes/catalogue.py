@@ -52,6 +52,7 @@ SHIPPED = (
     "feature_bias",
     "critical_initialisation",
     "dataset_dimension",
+    "task_circuits",
 )
 for _name in SHIPPED:
     importlib.import_module(f"erlangen.recipes.{_name}")

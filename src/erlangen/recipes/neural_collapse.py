@@ -35,6 +35,7 @@ class FeaturesAndLayers(nn.Module):
         features = out = self.body(x)
         norm = torch.zeros((), dtype=x.dtype)
         for layer in self.layers:
+            assert isinstance(layer, nn.Linear)
             out = layer(out)
             norm = norm + layer.weight.square().sum()
         return out, features, norm
@@ -51,16 +52,20 @@ def _filled(linear: nn.Linear, generator: torch.Generator) -> nn.Linear:
     title="Unequal classes collapse to an orthogonal frame whose lengths their sizes set",
     source="arXiv:2301.00437",
     claims=[
-        Claim(
-            f"{depth} linear {'layer' if depth == 1 else 'layers'}: {text}", f"depth{depth}.{left}", relation, right
-        )
+        Claim(f"{depth} linear {'layer' if depth == 1 else 'layers'}: {text}", f"depth{depth}.{left}", "above", right)
         for depth in (1, 3)
-        for text, left, relation, right in (
-            ("lengths of the class means correlate with the prediction above 0.98", "mean_correlation", "above", 0.98),
-            ("lengths of the classifiers correlate with the prediction above 0.98", "weight_correlation", "above", 0.98),
-            ("class means are orthogonal: mean cosine below 0.05", "cosine", "below", 0.05),
-            ("the other geometries are at least 5 times as far", "gof_ratio", "above", 5.0),
-            ("scatter within classes below a tenth of that at the start", "nc1_share", "below", 0.1),
+        for text, left, right in (
+            ("lengths of the class means correlate with the prediction above 0.98", "mean_correlation", 0.98),
+            ("lengths of the classifiers correlate with the prediction above 0.98", "weight_correlation", 0.98),
+            ("the other geometries are at least 5 times as far", "gof_ratio", 5.0),
+        )
+    ]
+    + [
+        Claim(f"{depth} linear {'layer' if depth == 1 else 'layers'}: {text}", f"depth{depth}.{left}", "below", right)
+        for depth in (1, 3)
+        for text, left, right in (
+            ("class means are orthogonal: mean cosine below 0.05", "cosine", 0.05),
+            ("scatter within classes below a tenth of that at the start", "nc1_share", 0.1),
         )
     ]
     + [
@@ -165,7 +170,7 @@ def _features(members: Ensemble, x: Tensor, label: Tensor, member: int) -> Tenso
     return torch.stack([rows[label[member] == c].mean(0) for c in range(CLASSES)])
 
 
-def _collapse(members: Ensemble, x: Tensor, label: Tensor, member: int, lam_w: float, lam_h: float, depth: int):  # noqa: ANN202
+def _collapse(members: Ensemble, x: Tensor, label: Tensor, member: int, lam_w: float, lam_h: float, depth: int):
     rows = _outputs(members, x)[1][member]
     moments = CollapseMoments(CLASSES, rows.shape[1], folds=4).update(rows, label[member])
     return measure_collapse(moments, lam_w=lam_w, lam_h=lam_h, depth=depth)

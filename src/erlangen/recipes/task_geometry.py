@@ -49,19 +49,30 @@ def _key(separation: float) -> str:
     title="Tanh networks take on the geometry of their targets, ReLU networks keep that of their inputs",
     source="arXiv:2401.13558",
     claims=[
-        claim
+        Claim(f"separation {d}: {text}", f"{_key(d)}.{left}", "above", f"{_key(d)}.{right}")
         for d in (0.2, 0.3, 0.5)
-        for claim in (
-            Claim(f"separation {d}: tanh follows the targets more than ReLU does", f"{_key(d)}.tanh.target", "above", f"{_key(d)}.relu.target"),
-            Claim(f"separation {d}: ReLU follows the inputs more than tanh does", f"{_key(d)}.relu.input", "above", f"{_key(d)}.tanh.input"),
+        for text, left, right in (
+            ("tanh follows the targets more than ReLU does", "tanh.target", "relu.target"),
+            ("ReLU follows the inputs more than tanh does", "relu.input", "tanh.input"),
         )
     ]
     + [
         Claim("SGD as well: tanh follows the targets more", "sgd.tanh.target", "above", "sgd.relu.target"),
-        Claim("a fifth of the initial weights as well: tanh follows the targets more", "small.tanh.target", "above", "small.relu.target"),
+        Claim(
+            "a fifth of the initial weights as well: tanh follows the targets more",
+            "small.tanh.target",
+            "above",
+            "small.relu.target",
+        ),
         Claim("an exact cube as well: tanh follows the targets more", "d000.tanh.target", "above", "d000.relu.target"),
         Claim("one-hot inputs: the two differ by less than 0.05", "d100.gap", "below", 0.05),
-        Claim("before training tanh does not follow the targets: alignment below 0.2", "start.tanh.target", "below", 0.2, control=True),
+        Claim(
+            "before training tanh does not follow the targets: alignment below 0.2",
+            "start.tanh.target",
+            "below",
+            0.2,
+            control=True,
+        ),
     ],
     uses=["erlangen.audit.geometry", "erlangen.data.factored_task"],
     laptop_seeds=5,
@@ -71,7 +82,7 @@ def _key(separation: float) -> str:
         "networks a cell. `target` and `input` are centred kernel alignments of the hidden layer. The paper's figures are "
         "of other sizes; an exact cube is listed because the ordering need not hold there."
     ),
-)  # fmt: skip
+)
 def measure(budget: Budget, seed: int) -> dict[str, float]:
     """All separations of one activation in one ensemble; SGD and a small start at separation 0.3."""
     numbers: dict[str, float] = {}
@@ -98,7 +109,7 @@ def measure(budget: Budget, seed: int) -> dict[str, float]:
 def _variants(
     budget: Budget, activation: str, tasks: list[FactoredTask], generator: torch.Generator
 ) -> dict[str, float]:
-    numbers = {}
+    numbers: dict[str, float] = {}
     for name, scale, optimizer, lr in (("sgd", 0.5, "sgd", 0.5), ("small", 0.1, "adam", 2e-3)):
         members = Ensemble([OneHiddenLayer(activation, scale, generator) for _ in tasks])  # type: ignore[arg-type]
         _fit(members, tasks, STEPS[budget], optimizer, lr)
