@@ -46,6 +46,7 @@ SHIPPED = (
     "convergent_learning",
     "topological_rsa",
     "feature_merging",
+    "degeneracy",
 
     "neural_collapse",
     "task_geometry",

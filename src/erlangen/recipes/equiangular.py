@@ -63,6 +63,7 @@ class CosineHead(Objective):
         "erlangen.objectives.equiangular",
         "erlangen.nn.fixed_classifier",
         "erlangen.nn.prototypes",
+        "erlangen.nn.equiangular_frames",
         "erlangen.recipes.characters",
         "erlangen.recipes.image_probe",
     ],
