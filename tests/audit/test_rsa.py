@@ -179,7 +179,9 @@ def test_stimuli_without_a_path() -> None:
     x = torch.tensor([[0.0], [1.0], [2.5], [100.0], [101.0], [103.0]], dtype=torch.float64)
     d = (x - x.T).abs()
     assert math.isinf(float(rsa.geodesic(d, p=0.3, on_disconnected="inf")[0, 3]))
-    assert float(rsa.geodesic(d, p=0.3)[0, 3]) == 3.0  # 100 - 101 - 103, the longest path there is
+    assert float(rsa.geodesic(d, p=0.3)[0, 3]) == 103.0  # never nearer than any direct distance
+    categories = (torch.arange(6)[:, None] % 2 != torch.arange(6) % 2).double()
+    torch.testing.assert_close(rsa.geodesic(categories, "geo_topological"), categories)
     with pytest.raises(ValueError, match="no path from stimulus 0 to 3"):
         rsa.geodesic(d, p=0.3, on_disconnected="raise")
     with pytest.raises(ValueError, match="negative"):

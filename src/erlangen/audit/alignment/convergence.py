@@ -57,8 +57,8 @@ def converge(
 
     Of convolutional outputs, `positions` random positions (the same in both networks) of every input are samples; where
     the networks' positions differ in number, and for tokens, they are averaged. Intervals resample inputs, since
-    positions of one are not independent. The null pairs every input of one network with another input of the other,
-    chooses partners anew and measures them as before.
+    positions of one are not independent. The null pairs every input of one network with another input of the other, at
+    other positions, chooses partners anew and measures them as before.
 
     Raises ValueError for unlike numbers of inputs, or fewer than 16.
     """
@@ -160,5 +160,11 @@ def _shuffled(fit: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], generator
     """The held-out mean of pairs chosen and measured on inputs that do not belong together, from standardised units."""
     one = torch.randperm(len(fit[0]), generator=generator)
     two = torch.randperm(len(test[0]), generator=generator)
-    rows, columns = match_units(torch.einsum("iup,ivp->uv", fit[0], fit[1][one])).pairs
-    return float((test[0][:, rows] * test[1][two][:, columns]).sum((0, 2)).mean())
+    rows, columns = match_units(torch.einsum("iup,ivp->uv", fit[0], _elsewhere(fit[1][one], generator))).pairs
+    return float((test[0][:, rows] * _elsewhere(test[1][two], generator)[:, columns]).sum((0, 2)).mean())
+
+
+def _elsewhere(x: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Every position exchanged for another: what is at a place in all inputs is no likeness of units."""
+    order = torch.randperm(x.shape[2], generator=generator)
+    return x[:, :, torch.empty_like(order).scatter_(0, order, order.roll(1))]

@@ -17,7 +17,7 @@ def geodesic(
     *,
     p: float = 0.05,
     neighbors: int = 5,
-    low: float = 0.2,
+    low: float = 0.0,
     up: float = 0.8,
     rank_first: bool = True,
     on_disconnected: str = "max",
@@ -26,12 +26,13 @@ def geodesic(
 
     Edges kept: `"quantile"`, the dissimilarities up to the `p` quantile; `"neighbors"`, from each stimulus to its
     `neighbors` nearest (either end suffices); `"fraction"`, the same with the share `p` of all others;
-    `"geo_topological"`, those that `geo_topological(low, up, rank_first)` leaves below 1, with its values as lengths.
+    `"geo_topological"`, those that `geo_topological(low, up, rank_first)` leaves below 1, with its values as lengths;
+    a `low` above 0 makes edges of length 0, over which soon everything is near everything, hence the default.
     A dissimilarity of 0 is an edge of length 0, unlike in rsatoolbox 0.3.2, which loses the closest pair. A missing
     pair (NaN) is no edge and stays missing.
 
-    `on_disconnected`: stimuli without a path between them get the longest finite path of their matrix, infinity, or an
-    error. Negative dissimilarities (crossnobis) have no shortest paths: ValueError. `O(stimuli^3)`, all matrices at once.
+    `on_disconnected`: stimuli without a path between them get the longest finite path or the largest dissimilarity of
+    their matrix, whichever is longer, infinity, or an error. Negative dissimilarities (crossnobis) have no shortest paths: ValueError. `O(stimuli^3)`, all matrices at once.
 
     Source: Lin and Kriegeskorte, PNAS 2024, arXiv:2309.11028; shortest paths by Floyd, 1962, and Warshall, 1962.
     """
@@ -66,7 +67,8 @@ def geodesic(
             raise ValueError(f"rdm: no path from stimulus {where[-2]} to {where[-1]}; keep more edges")
         if on_disconnected == "max":
             longest = path.masked_fill(apart, 0.0).amax((-2, -1), keepdim=True)
-            path = torch.where(apart, longest, path)
+            direct = length.masked_fill(missing, 0.0).amax((-2, -1), keepdim=True)
+            path = torch.where(apart, torch.maximum(longest, direct), path)
     return from_upper_triangle(upper_triangle(path.masked_fill(missing, torch.nan)))
 
 
