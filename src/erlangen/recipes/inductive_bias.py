@@ -11,13 +11,14 @@ from torch import Tensor, nn
 
 from erlangen import data
 from erlangen.audit.bias import inductive_bias, inductive_bias_nn
+from erlangen.audit.bias.noncentral import noncentral_logcdf
 from erlangen.audit.finding import Finding
 from erlangen.recipes.claim import Claim
 from erlangen.recipes.recipe import Budget, recipe
 
 TEST = 200
 EPS = 0.06
-NETS: dict[str, tuple[int, int, int]] = {"smoke": (8, 20, 60), "laptop": (32, 200, 300), "full": (256, 2_000, 900)}
+NETS: dict[str, tuple[int, int, int]] = {"smoke": (8, 20, 60), "laptop": (24, 500, 300), "full": (256, 2_000, 900)}
 TRAIN: dict[str, tuple[int, ...]] = {
     "smoke": (10, 100),
     "laptop": (10, 50, 100, 300, 900),
@@ -30,17 +31,8 @@ def dense() -> nn.Module:
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 10))
 
 
-def convolutional(width: int = 12) -> nn.Module:
-    return nn.Sequential(
-        nn.Conv2d(1, width, 3, padding=1),
-        nn.ReLU(),
-        nn.AvgPool2d(2),
-        nn.Conv2d(width, width, 3, padding=1),
-        nn.ReLU(),
-        nn.AvgPool2d(2),
-        nn.Flatten(),
-        nn.Linear(4 * width, 10),
-    )
+def convolutional() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Flatten(), nn.Linear(576, 10))
 
 
 @recipe(
@@ -73,9 +65,12 @@ def convolutional(width: int = 12) -> nn.Module:
     explanation=(
         "Bits at a mean squared error of 0.06 on 200 test digits of 8 x 8 pixels with one-hot labels; radial kernel of "
         "bandwidth 2, its tail computed exactly and checked by importance sampling. `dimension` is the same kernel on "
-        "functions of 2 to 16 normal variables drawn from it, 100 training and 50 test points, error 0.05. Networks: 32 "
-        "of each kind trained together on 300 digits, tails from a fitted law, at the mean error of the dense networks, "
-        "which is about one bit for them by that choice; the kernel's bits are taken at the same error and data."
+        "functions of 2 to 16 normal variables drawn from it, 100 training and 50 test points, error 0.05. Networks: 24 "
+        "of each kind, one hidden layer of 9,600 or 5,900 weights, trained together on 300 digits until they fit them "
+        "(`train_error`), tails from a fitted law, at the mean error of the dense networks, "
+        "which is about one bit for them by that choice; the kernel's bits are taken at the same error and data. On "
+        "so few and small pictures the dense networks generalise better than the convolutional ones, which is why the "
+        "claim about those fails here."
     ),
 )
 def measure(budget: Budget, seed: int) -> dict[str, float]:
@@ -126,15 +121,15 @@ def _networks(
         sizes = {"members": members, "steps": steps, "batch_size": 64, "lr": 5e-3, "seed": seed}
         return inductive_bias_nn(build, inputs[0], labels[0], inputs[1], labels[1], eps=eps, **sizes)  # type: ignore[arg-type]
 
-    mean = float(fitted(dense, 1.0).details["mean_error"])
-    numbers = {"eps": mean}
-    for name, build, pixels in (
-        ("dense", dense, None),
-        ("cnn", convolutional, None),
-        ("cnn_shuffled", convolutional, shuffle),
-    ):
-        found = fitted(build, mean, pixels)
-        numbers |= {f"{name}.bits": found.value, f"{name}.mean_error": float(found.details["mean_error"])}
+    alike = fitted(dense, 1.0)
+    mean = float(alike.details["mean_error"])
+    law = torch.tensor([alike.details["scale_df_noncentrality"]], dtype=torch.float64)
+    bits = -float(noncentral_logcdf(law, torch.tensor([mean], dtype=torch.float64))) / math.log(2)
+    numbers = {"eps": mean, "dense.bits": bits, "dense.train_error": float(alike.details["train_error"])}
+    for name, pixels in (("cnn", None), ("cnn_shuffled", shuffle)):
+        found = fitted(convolutional, mean, pixels)
+        numbers[f"{name}.bits"] = found.value
+        numbers |= {f"{name}.{key}": float(found.details[key]) for key in ("mean_error", "train_error")}
     kernel = inductive_bias(rest[0][:n], rest[1][:n], *test, eps=mean, bandwidth=2.0).value
     numbers |= {"kernel.bits": kernel, "dense_kernel_ratio": numbers["dense.bits"] / kernel if kernel else math.inf}
     return numbers
