@@ -15,7 +15,6 @@ from erlangen.audit.degeneracy import InteractionBasis, degeneracy_report, modul
 from erlangen.audit.degeneracy.interaction_basis import Basis
 from erlangen.audit.degeneracy.sections import OUTPUT
 from erlangen.recipes.claim import Claim
-from erlangen.recipes.image_probe import seeded
 from erlangen.recipes.recipe import Budget, recipe
 
 KEEP = 0.99
@@ -84,10 +83,12 @@ def measure(budget: Budget, seed: int) -> dict[str, float]:
     return numbers
 
 
-def _mlp(widths: tuple[int, ...], act: Callable[[], nn.Module]) -> nn.Sequential:
-    parts: list[nn.Module] = [nn.Identity()]
-    for a, b in pairwise(widths):
-        parts += [nn.Linear(a, b), act()]
+def _mlp(widths: tuple[int, ...], act: Callable[[], nn.Module], seed: int) -> nn.Sequential:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        parts: list[nn.Module] = [nn.Identity()]
+        for a, b in pairwise(widths):
+            parts += [nn.Linear(a, b), act()]
     return nn.Sequential(*parts[:-1]).double()
 
 
@@ -97,10 +98,10 @@ def _normal(seed: int, *shape: int) -> Tensor:
 
 def _count(seed: int) -> dict[str, float]:
     """A deep linear network on data of rank 3: the count against an explicit Hessian."""
-    model = seeded(lambda: _mlp((6, 5, 4, 2), nn.Identity), seed)
+    model = _mlp((6, 5, 4, 2), nn.Identity, seed)
     x = _normal(seed, 60, 3) @ _normal(seed + 1, 3, 6)
-    layer, target = model[3], model(x).detach()
-    own = torch.cat([layer.weight, layer.bias[:, None]], 1).detach()
+    (weight, bias), target = model[3].parameters(), model(x).detach()
+    own = torch.cat([weight, bias[:, None]], 1).detach()
 
     def loss(flat: Tensor) -> Tensor:
         w = flat.view_as(own)
@@ -125,7 +126,7 @@ class _Reread(nn.Module):
 
 
 def _reparametrised(seed: int) -> dict[str, float]:
-    model = seeded(lambda: _mlp((4, 8, 6, 3), nn.Tanh), seed)
+    model = _mlp((4, 8, 6, 3), nn.Tanh, seed)
     x = _normal(seed, 100, 4)
     turned = copy.deepcopy(model)
     turned.insert(3, _Reread(_normal(seed + 1, 8, 8) + 3 * torch.eye(8).double()))
@@ -142,14 +143,14 @@ def _reparametrised(seed: int) -> dict[str, float]:
 
 def _glued(seed: int, *, joined: bool) -> dict[str, float]:
     """Two networks side by side with every layer scrambled; `joined` adds one weight from one to the other."""
-    parts = [seeded(lambda: _mlp((3, 5, 4, 2), nn.Tanh), 2 * seed + k) for k in (0, 1)]
-    whole = _mlp((6, 10, 8, 4), nn.Tanh)
+    parts = [_mlp((3, 5, 4, 2), nn.Tanh, 2 * seed + k) for k in (0, 1)]
+    whole = _mlp((6, 10, 8, 4), nn.Tanh, seed)
     for own, a, b in zip(whole, *parts, strict=True):
         if isinstance(own, nn.Linear):
             own.weight.data = torch.block_diag(a.weight, b.weight).detach()
             own.bias.data = torch.cat([a.bias, b.bias]).detach()
     if joined:
-        whole[3].weight.data[0, -1] = 1.0
+        next(whole[3].parameters()).data[0, -1] = 1.0
     for place, width in ((5, 8), (3, 10)):
         whole.insert(place, _Reread(_normal(seed + place, width, width) + 2 * torch.eye(width).double()))
     x = torch.cat([_normal(seed, 20, 3).repeat_interleave(20, 0), _normal(seed + 9, 20, 3).repeat(20, 1)], 1)
@@ -181,7 +182,7 @@ def _addition(p: int) -> tuple[Tensor, Tensor]:
 
 def _needed(name: str, x: Tensor, y: Tensor, budget: Budget, seed: int) -> dict[str, float]:
     """The part of all interactions between neurons that has to stay, in four bases."""
-    model = seeded(lambda: _mlp((x.shape[1], 32, 32, int(y.max()) + 1), nn.ReLU), seed).float()
+    model = _mlp((x.shape[1], 32, 32, int(y.max()) + 1), nn.ReLU, seed).float()
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2, weight_decay=1e-2)
     generator = torch.Generator().manual_seed(seed)
     for _ in range(STEPS[budget]):
