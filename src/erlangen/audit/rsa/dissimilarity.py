@@ -51,8 +51,7 @@ def rdm(
         )
     x = x.double() if x.dtype in (torch.float16, torch.bfloat16) else x
     if metric in ("correlation", "cosine"):
-        unit = _unit_patterns(x, metric)
-        return _clean(1 - unit @ unit.mT)
+        return _clean(1 - _pattern_correlation(x, metric))
     if metric in ("mahalanobis", "crossnobis") and noise_cov is not None:
         x = _whiten(x, noise_cov)
     if metric == "crossnobis":
@@ -67,16 +66,18 @@ def rdm(
     return _clean(_squared(x @ x.mT).clamp(min=0) / features)
 
 
-def _unit_patterns(x: Tensor, metric: str) -> Tensor:
-    size = x.abs().amax(-1, keepdim=True)
-    centred = x - x.mean(-1, keepdim=True) if metric == "correlation" else x
-    norm = centred.norm(dim=-1, keepdim=True)
-    constant = norm <= 4 * torch.finfo(x.dtype).eps * size * math.sqrt(x.shape[-1])
+def _pattern_correlation(x: Tensor, metric: str) -> Tensor:
+    mean = x.mean(-1, keepdim=True)
+    centred = x - mean if metric == "correlation" else x
+    gram = centred @ centred.mT
+    square = gram.diagonal(dim1=-2, dim2=-1)
+    floor = (8 * torch.finfo(x.dtype).eps * mean.squeeze(-1)) ** 2 * x.shape[-1] if metric == "correlation" else 0.0
+    constant = square <= floor
     if bool(constant.any()):
-        where = constant.squeeze(-1).nonzero()[0].tolist()
+        where = constant.nonzero()[0].tolist()
         word = "is constant" if metric == "correlation" else "is zero"
         raise ValueError(f"x: the pattern of stimulus {where[-1]} {word}, so its {metric} is undefined; leave it out")
-    return centred / norm
+    return gram * square.rsqrt()[..., :, None] * square.rsqrt()[..., None, :]
 
 
 def _whiten(x: Tensor, noise_cov: Tensor) -> Tensor:

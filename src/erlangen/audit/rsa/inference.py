@@ -9,8 +9,8 @@ from torch import Tensor
 
 from erlangen.audit.rsa.comparison import RESAMPLED, of_vectors, resampled
 from erlangen.audit.rsa.dissimilarity import upper_triangle
-from erlangen.stats.rank_correlation import concordance_of_rows
-from erlangen.stats.rdm_bootstrap import RdmResamples, bootstrap_rdm, pair_weights, weighted_ranks
+from erlangen.stats.rank_correlation import concordance_of_rows, kendall_tau_a
+from erlangen.stats.rdm_bootstrap import CELLS, RdmResamples, bootstrap_rdm, pair_weights, weighted_ranks
 from erlangen.stats.resample import holm
 
 
@@ -54,7 +54,7 @@ def noise_ceiling(rdms: Float[Tensor, "..."], method: str = "cosine") -> tuple[f
     ones = RdmResamples(
         torch.ones(1, rdms.shape[-1], dtype=torch.int64), torch.ones(1, len(subjects), dtype=torch.int64)
     )
-    lower, upper = _ceilings(subjects, ones, method)[0].tolist()
+    lower, upper = _evaluated(subjects[:0], subjects, ones, method)[1][0].tolist()
     return lower, upper
 
 
@@ -91,13 +91,8 @@ def evaluate_models(
     if draws is None:
         draws = bootstrap_rdm(data.shape[1], len(data), resample=resample, resamples=resamples, generator=generator)
     value = of_vectors(theories, subjects, method).mean(1)
-    count, share = len(models), draws.subjects.double() / draws.subjects.sum(1, keepdim=True)
-    found = []
-    for part in torch.arange(len(draws)).split(100):
-        similar = resampled(theories, subjects, pair_weights(draws.stimuli[part]), method)
-        found.append(torch.einsum("rms,rs->rm", similar, share[part]))
-    samples = torch.cat(found)
-    ceilings = _ceilings(subjects, draws, method)
+    count = len(models)
+    samples, ceilings = _evaluated(theories, subjects, draws, method)
     tail = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
     low, high = torch.quantile(samples, tail, dim=0)
     difference = samples[:, :, None] - samples[:, None, :]
@@ -127,58 +122,75 @@ def _subjects(data: Tensor, method: str) -> Tensor:
     return rows
 
 
-def _ceilings(subjects: Tensor, draws: RdmResamples, method: str) -> Tensor:
-    """(lower, upper) of every resample; each subject that was drawn counts once, its copies are left out together."""
-    found = []
-    times = draws.subjects.double()
-    for part in torch.arange(len(draws)).split(50):
-        count, weights = times[part], pair_weights(draws.stimuli[part])
+def _evaluated(theories: Tensor, subjects: Tensor, draws: RdmResamples, method: str) -> tuple[Tensor, Tensor]:
+    """Values of the models and (lower, upper) ceilings in every resample.
+
+    For the ceilings each subject that was drawn counts once; its copies are left out together.
+    """
+    values, ceilings = [], []
+    by = {"tau_a": _by_pairs, "cosine": _by_gram, "pearson": _by_gram}.get(method, _by_ranks)
+    chunk = max(1, CELLS // (subjects.shape[1] * (len(theories) + len(subjects))))
+    for part in torch.arange(len(draws)).split(500 if by is _by_gram else chunk):
+        count = draws.subjects[part].double()
+        similar, lower, upper = by(theories, subjects, pair_weights(draws.stimuli[part]), count, method)
+        values.append(torch.einsum("rms,rs->rm", similar, count / count.sum(1, keepdim=True)))
         present = (count > 0).double()
-        if method in ("cosine", "pearson"):
-            both = _by_gram(subjects, weights, count, method)
-        else:
-            both = _by_ranks(subjects, weights, count, method)
-        found.append(torch.stack([(b * present).sum(1) / present.sum(1) for b in both], 1))
-    return torch.cat(found)
+        ceilings.append(torch.stack([(b * present).sum(1) / present.sum(1) for b in (lower, upper)], 1))
+    return torch.cat(values), torch.cat(ceilings)
 
 
-def _by_gram(subjects: Tensor, weights: Tensor, count: Tensor, method: str) -> tuple[Tensor, Tensor]:
-    """Similarities of the subjects with the mean of all others and of all normalised matrices, from their correlations."""
-    similar = resampled(subjects, subjects, weights, method)
+Evaluated = tuple[Tensor, Tensor, Tensor]
+
+
+def _by_gram(theories: Tensor, subjects: Tensor, weights: Tensor, count: Tensor, method: str) -> Evaluated:
+    """Models with subjects, subjects with the mean of the others and of all, from the correlations of all matrices."""
+    rows, first = torch.cat([theories, subjects]), len(theories)
+    everything = resampled(rows, rows, weights, method)
+    similar = everything[:, first:, first:]
     with_all = similar @ count[:, :, None]
     norm = (count[:, None, :] @ with_all).sqrt()
     rest = count[:, None, :] * (1 - torch.eye(len(subjects), dtype=count.dtype))  # [resamples, left out, kept]
     with_rest = (similar * rest).sum(2)
-    rest_norm = torch.einsum("rak,rkl,ral->ra", rest, similar, rest).clamp(min=0).sqrt()
-    return torch.where(rest_norm > 0, with_rest / rest_norm, torch.nan).nan_to_num(0.0), (with_all / norm).squeeze(2)
+    rest_norm = ((rest @ similar) * rest).sum(2).clamp(min=0).sqrt()
+    lower = torch.where(rest_norm > 0, with_rest / rest_norm, 0.0)
+    return everything[:, :first, first:], lower, (with_all / norm).squeeze(2)
 
 
-def _by_ranks(subjects: Tensor, weights: Tensor, count: Tensor, method: str) -> tuple[Tensor, Tensor]:
-    """The same for methods on ranks, where the mean of the ranks is ranked again."""
-    ranks = weighted_ranks(subjects, weights)  # [resamples, subjects, pairs]
-    whole = torch.einsum("rs,rsp->rp", count, ranks)[:, None, :]
+def _by_ranks(theories: Tensor, subjects: Tensor, weights: Tensor, count: Tensor, method: str) -> Evaluated:
+    """The same for correlations of ranks, where the mean of the ranks is ranked again."""
+    first = len(theories)
+    ranks = weighted_ranks(torch.cat([theories, subjects]), weights)  # [resamples, models + subjects, pairs]
+    measured = ranks[:, first:]
+    whole = count[:, None, :] @ measured  # sums of halves: equal ones are equal exactly, and stay ties
+    pooled = weighted_ranks(torch.cat([whole - count[:, :, None] * measured, whole], 1), weights)
+    weighted = measured * weights[:, None, :]
+    rest, mean = pooled[:, :-1], pooled[:, -1:]
+    products = ranks[:, :first] @ weighted.mT, (rest * weighted).sum(2), (mean @ weighted.mT).squeeze(1)
+    total = weights.sum(1)
+    if method == "rho_a":
+        scale = (12 / (total**3 - total))[:, None]
+        return products[0] * scale[:, None], products[1] * scale, products[2] * scale
+    size = (measured * weighted).sum(2)
+    sizes = [torch.einsum("rkp,rkp,rp->rk", part, part, weights) for part in (ranks[:, :first], pooled)]
+    return (
+        products[0] / (sizes[0][:, :, None] * size[:, None, :]).sqrt(),
+        products[1] / (sizes[1][:, :-1] * size).sqrt(),
+        products[2] / (sizes[1][:, -1:] * size).sqrt(),
+    )
+
+
+def _by_pairs(theories: Tensor, subjects: Tensor, weights: Tensor, count: Tensor, method: str) -> Evaluated:
+    """The same for Kendall's tau-a, with all copies of all pairs written out; the ceilings are those of mean ranks."""
+    ranks = weighted_ranks(subjects, weights)
+    whole = count[:, None, :] @ ranks
     rest = whole - count[:, :, None] * ranks
-    rest = rest.round(decimals=6)  # equal sums of half ranks must stay ties
-    whole = whole.round(decimals=6)
-    if method == "tau_a":
-        lower, upper = [], []
-        columns = torch.arange(subjects.shape[1])
-        for r in range(len(weights)):
-            index = columns.repeat_interleave(weights[r].long())
-            upper.append(of_vectors(whole[r][:, index], subjects[:, index], method)[0])
-            lower.append(
-                concordance_of_rows(rest[r][:, index], subjects[:, index]).double()
-                / (len(index) * (len(index) - 1) / 2)
-            )
-        return torch.stack(lower), torch.stack(upper)
-    total = weights.sum(1)[:, None]
-    again_rest, again_whole = weighted_ranks(rest, weights), weighted_ranks(whole, weights)
-    weight = weights[:, None, :]
-
-    def similarity(a: Tensor, b: Tensor) -> Tensor:
-        product = (a * b * weight).sum(2)
-        if method == "rho_a":
-            return 12 * product / (total**3 - total)
-        return product / ((a * a * weight).sum(2) * (b * b * weight).sum(2)).sqrt()
-
-    return similarity(again_rest, ranks), similarity(again_whole, ranks)
+    columns = torch.arange(subjects.shape[1])
+    similar, lower, upper = [], [], []
+    for r in range(len(weights)):
+        index = columns.repeat_interleave(weights[r].long())
+        drawn = subjects[:, index]
+        both = kendall_tau_a(torch.cat([theories[:, index], whole[r][:, index]]), drawn)
+        similar.append(both[:-1])
+        upper.append(both[-1])
+        lower.append(concordance_of_rows(rest[r][:, index], drawn).double() / (len(index) * (len(index) - 1) / 2))
+    return torch.stack(similar), torch.stack(lower), torch.stack(upper)

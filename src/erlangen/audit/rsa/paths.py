@@ -32,7 +32,8 @@ def geodesic(
     pair (NaN) is no edge and stays missing.
 
     `on_disconnected`: stimuli without a path between them get the longest finite path or the largest dissimilarity of
-    their matrix, whichever is longer, infinity, or an error. Negative dissimilarities (crossnobis) have no shortest paths: ValueError. `O(stimuli^3)`, all matrices at once.
+    their matrix, whichever is longer, infinity, or an error. Negative dissimilarities (crossnobis) have no shortest
+    paths: ValueError. `O(stimuli^3)`, all matrices at once.
 
     Source: Lin and Kriegeskorte, PNAS 2024, arXiv:2309.11028; shortest paths by Floyd, 1962, and Warshall, 1962.
     """
