@@ -1,5 +1,9 @@
 """How a verdict looks: an icon whose shape differs, a word, and a colour; never a colour alone."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from erlangen.report.plain import number, verdict_of
 from erlangen.report.wording import escape
 
 WORDS = {
@@ -14,6 +18,13 @@ WORDS = {
     "approximate": "approximate",
     "broken": "broken",
     "vacuous": "vacuous",
+}
+COMPARED = {
+    "fail": "worse",
+    "warn": "worse",
+    "inconclusive": "unchanged within noise",
+    "pass": "better",
+    "info": "changed",
 }
 _LOOKS = {"exact": "pass", "round-off": "pass", "approximate": "warn", "broken": "fail", "vacuous": "fail"}
 
@@ -46,7 +57,17 @@ def icon(verdict: str) -> str:
     )
 
 
-def badge(verdict: str) -> str:
+def word_of(finding: Mapping[str, Any]) -> str:
+    """The verdict in words; of a difference, whether it is better or worse, with an arrow up or down."""
+    verdict = verdict_of(finding)
+    if not str(finding.get("metric") or "").startswith("difference."):
+        return WORDS[verdict]
+    value = number(finding.get("value"))
+    arrow = "" if verdict == "inconclusive" or not value else " ↑" if value > 0 else " ↓"
+    return f"{COMPARED.get(verdict, WORDS[verdict])}{arrow}"
+
+
+def badge(verdict: str, word: str | None = None) -> str:
     """Icon and word in the verdict's colour."""
-    word = WORDS.get(verdict, verdict)
+    word = WORDS.get(verdict, verdict) if word is None else word
     return f'<span class="badge v-{look_of(verdict)}">{icon(verdict)}<span>{escape(word)}</span></span>'

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from erlangen.report.formulas import METHODS
-from erlangen.report.marks import badge
+from erlangen.report.marks import badge, word_of
 from erlangen.report.plain import grouped, key_of, mapping, number, sequence, verdict_of
 from erlangen.report.wording import count_text, escape, figure_text, seconds_text, size_text, slug, title_of
 
@@ -74,5 +74,5 @@ def _number_row(finding: Mapping[str, Any]) -> str:
     return (
         f'<tr><th scope="row"><code>{escape(key_of(finding))}</code></th><td class="num">'
         f"{figure_text(number(finding.get('value')))}</td><td>{interval}</td><td>{escape(made) or '–'}</td>"
-        f"<td>{escape(told)} {source}</td><td>{badge(verdict_of(finding))}</td></tr>"
+        f"<td>{escape(told)} {source}</td><td>{badge(verdict_of(finding), word_of(finding))}</td></tr>"
     )

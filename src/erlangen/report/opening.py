@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from erlangen.report.marks import WORDS, icon
+from erlangen.report.marks import COMPARED, WORDS, icon
 from erlangen.report.plain import ORDER, mapping, number, sequence, verdict_of
 from erlangen.report.wording import count_text, escape, prose, seconds_text, size_text
 
@@ -24,7 +24,7 @@ def header_card(record: Mapping[str, Any]) -> str:
     header = mapping(record.get("header"))
     findings = [f for f in record["findings"] if isinstance(f, Mapping)]
     facts = "".join(f"<div><dt>{escape(name)}</dt><dd>{text}</dd></div>" for name, text in _facts(header))
-    command = header.get("command")
+    command = "new.compare(old)" if header.get("compared_with") else header.get("command")
     how = f'<p class="command"><span>Make it again</span><code>{escape(command)}</code></p>' if command else ""
     return (
         f'<header class="card" id="top"><p class="mark">{LOGO}<span><b>erlangen</b> audit report</span></p>'
@@ -85,10 +85,11 @@ def _pair(pair: Any) -> str:
 
 
 def _tally(findings: list[Mapping[str, Any]]) -> str:
+    words = {**WORDS, **COMPARED} if any(str(f.get("metric")).startswith("difference.") for f in findings) else WORDS
     counts = Counter(verdict_of(dict(f)) for f in findings)
     items = "".join(
         f'<li class="v-{v}" style="--n:{counts[v]}"><span class="strip"></span>{icon(v)}'
-        f"<b>{counts[v]}</b> {WORDS[v]}</li>"
+        f"<b>{counts[v]}</b> {words[v]}</li>"
         for v in ORDER
         if counts[v]
     )

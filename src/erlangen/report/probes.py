@@ -6,7 +6,7 @@ from typing import Any
 from erlangen.report.chart import chart
 from erlangen.report.figures import is_respect
 from erlangen.report.heat import heat_table
-from erlangen.report.marks import badge
+from erlangen.report.marks import badge, word_of
 from erlangen.report.pictures import before_after
 from erlangen.report.plain import grouped, key_of, mapping, sequence, verdict_of
 from erlangen.report.wording import escape, prose, slug, title_of
@@ -54,7 +54,7 @@ def _cards(findings: list[dict[str, Any]], *, most: int, figures: int) -> str:
 def _words(group: list[dict[str, Any]]) -> str:
     """The verdict and the sentence of the finding that has the picture."""
     lead = next((f for f in group if f.get("figure")), group[0])
-    return f'<p class="told">{badge(verdict_of(lead))} {prose(lead.get("meaning") or "")}</p>'
+    return f'<p class="told">{badge(verdict_of(lead), word_of(lead))} {prose(lead.get("meaning") or "")}</p>'
 
 
 def _figure(spec: Mapping[str, Any], *, most: int) -> str:

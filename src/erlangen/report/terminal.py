@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from erlangen.report.marks import WORDS
+from erlangen.report.marks import word_of
 from erlangen.report.plain import as_record, by_verdict, key_of, mapping, number, sequence, verdict_of
 from erlangen.report.wording import count_text, figure_text
 
@@ -57,7 +57,7 @@ def terminal_table(report: Any, *, width: int = 120, color: bool = False) -> str
 def _mark(finding: Mapping[str, Any]) -> Text:
     """Icon and word, coloured."""
     verdict = verdict_of(finding)
-    return Text(f"{_ICONS[verdict]} {WORDS[verdict]}", style=_COLOURS.get(verdict, "dim"))
+    return Text(f"{_ICONS[verdict]} {word_of(finding)}", style=_COLOURS.get(verdict, "dim"))
 
 
 def _printable(text: str) -> str:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from erlangen.report.marks import WORDS, badge
+from erlangen.report.marks import COMPARED, WORDS, badge, word_of
 from erlangen.report.plain import ORDER, by_verdict, grouped, key_of, mapping, number, sequence, verdict_of
 from erlangen.report.scales import Scale
 from erlangen.report.whisker import scale_of, whisker
@@ -23,14 +23,23 @@ def verdict_section(findings: list[dict[str, Any]]) -> str:
     open_rows = [f for f in rows if verdict_of(f) not in FOLDED and f not in passed]
     folded = [f for f in rows if verdict_of(f) in FOLDED]
     present = [v for v in ORDER if any(verdict_of(f) == v for f in open_rows)]
+    compared = any(str(f.get("metric")).startswith("difference.") for f in findings)
+    called = {**WORDS, **COMPARED} if compared else WORDS
     parts = [_legend()]
     if open_rows:
-        parts += [_filter(present) if len(present) > 1 else "", _table(open_rows, scales, "Findings with a verdict")]
+        parts += [
+            _filter(present, called) if len(present) > 1 else "",
+            _table(open_rows, scales, "Findings with a verdict"),
+        ]
     elif not passed:
         parts.append("<p>No finding carries a verdict.</p>")
     opened = not open_rows
     for group, title, words in (
-        (passed, "passed", "their whole interval lies on the good side of the threshold"),
+        (
+            passed,
+            "became better" if compared else "passed",
+            "their whole interval lies on the good side of the threshold",
+        ),
         (folded, "without a verdict", "numbers for which no threshold can be defended"),
     ):
         if group:
@@ -60,10 +69,10 @@ def _legend() -> str:
     )
 
 
-def _filter(present: list[str]) -> str:
+def _filter(present: list[str], words: dict[str, str]) -> str:
     options = ['<label><input type="radio" name="show" id="show-all" checked><span>all</span></label>']
     options += [
-        f'<label><input type="radio" name="show" id="show-{v}"><span>{escape(WORDS[v])}</span></label>' for v in present
+        f'<label><input type="radio" name="show" id="show-{v}"><span>{escape(words[v])}</span></label>' for v in present
     ]
     return f'<fieldset class="filter"><legend>Show</legend>{"".join(options)}</fieldset>'
 
@@ -81,12 +90,13 @@ def _table(findings: list[dict[str, Any]], scales: dict[str, Scale], caption: st
 def _row(finding: Mapping[str, Any], scale: Scale) -> str:
     verdict, key = verdict_of(finding), key_of(finding)
     metric = str(finding.get("metric") or finding.get("probe") or "")
+    title = title_of(metric.removeprefix("difference."))
     where = " ".join(
         f'<span class="chip">{escape(v)}</span>' for v in (finding.get("layer"), finding.get("group")) if v
     )
     return (
-        f'<tr id="f-{slug(key)}" data-v="{verdict}"><td>{badge(verdict)}{_needs(finding)}</td>'
-        f'<th scope="row"><a href="#m-{slug(str(finding.get("probe") or ""))}">{escape(title_of(metric))}</a>'
+        f'<tr id="f-{slug(key)}" data-v="{verdict}"><td>{badge(verdict, word_of(finding))}{_needs(finding)}</td>'
+        f'<th scope="row"><a href="#m-{slug(str(finding.get("probe") or ""))}">{escape(title)}</a>'
         f'<span class="where">{where}</span></th><td class="num">{_value(finding)}</td>'
         f'<td class="v-{verdict}">{whisker(finding, scale)}</td><td class="meaning">{_meaning(finding)}</td></tr>'
     )
