@@ -4,6 +4,7 @@ from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
     "two_stage_finetune": "erlangen.train.two_stage:two_stage_finetune",
+    "HashGAN": "erlangen.train.hash_gan:HashGAN",
     "BiasTranslator": "erlangen.train.bias_translator:BiasTranslator",
     "NotFittedError": "erlangen.train.errors:NotFittedError",
     "Ensemble": "erlangen.train.ensemble:Ensemble",

@@ -3,6 +3,7 @@
 from erlangen._lazy import lazy_attributes
 
 _PUBLIC = {
+    "ClassGenerator": "erlangen.nn.images.class_generator:ClassGenerator",
     "ImageTranslator": "erlangen.nn.images.translator:ImageTranslator",
     "DomainCritic": "erlangen.nn.images.translator:DomainCritic",
     "PlainCNN": "erlangen.nn.images.plain_cnn:PlainCNN",
