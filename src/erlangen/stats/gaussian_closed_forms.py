@@ -22,12 +22,10 @@ def correlation(aa: Tensor, bb: Tensor, ab: Tensor) -> tuple[Tensor, Tensor]:
     return scale, torch.where(scale > 0, ab / torch.where(scale > 0, scale, 1.0), 0.0).clamp(-1, 1)
 
 
-def _sine(aa: Tensor, bb: Tensor, ab: Tensor) -> Tensor:
-    """The sine of the angle between the two, exact near 0 too."""
-    product = aa * bb
-    return (
-        torch.where(product > 0, (product - ab * ab) / torch.where(product > 0, product, 1.0), 1.0).clamp(0, 1).sqrt()
-    )
+def _angle(aa: Tensor, bb: Tensor, ab: Tensor) -> tuple[Tensor, Tensor]:
+    """The arc sine of the correlation and the root of the determinant; 0 where a variance is 0, exact near +-1 too."""
+    root = torch.addcmul(aa * bb, ab, ab, value=-1).clamp_(min=0).sqrt_()
+    return torch.atan2(ab, root), root
 
 
 def rectifier(negative: float, positive: float) -> tuple[Pair, Pair]:
@@ -35,17 +33,17 @@ def rectifier(negative: float, positive: float) -> tuple[Pair, Pair]:
     line, bend = (positive + negative) / 2, (positive - negative) / 2
 
     def value(aa: Tensor, bb: Tensor, ab: Tensor) -> Tensor:
-        scale, cosine = correlation(aa, bb, ab)
-        return line**2 * ab + bend**2 * (2 / math.pi) * scale * (_sine(aa, bb, ab) + cosine * cosine.asin())
+        angle, root = _angle(aa, bb, ab)
+        return line**2 * ab + bend**2 * (2 / math.pi) * torch.addcmul(root, ab, angle)
 
     def slope(aa: Tensor, bb: Tensor, ab: Tensor) -> Tensor:
-        return line**2 + bend**2 * (2 / math.pi) * correlation(aa, bb, ab)[1].asin()
+        return line**2 + bend**2 * (2 / math.pi) * _angle(aa, bb, ab)[0]
 
     return value, slope
 
 
 def _erf(aa: Tensor, bb: Tensor, ab: Tensor) -> Tensor:
-    return (2 / math.pi) * (2 * ab / ((1 + 2 * aa) * (1 + 2 * bb)).sqrt()).asin()
+    return (2 / math.pi) * _angle(1 + 2 * aa, 1 + 2 * bb, 2 * ab)[0]
 
 
 def _erf_slope(aa: Tensor, bb: Tensor, ab: Tensor) -> Tensor:
@@ -71,7 +69,7 @@ def _exp(aa: Tensor, bb: Tensor, ab: Tensor) -> Tensor:
 
 
 def _sign(aa: Tensor, bb: Tensor, ab: Tensor) -> Tensor:
-    return (2 / math.pi) * correlation(aa, bb, ab)[1].asin()
+    return (2 / math.pi) * _angle(aa, bb, ab)[0]
 
 
 def _sign_slope(aa: Tensor, bb: Tensor, ab: Tensor) -> Tensor:
@@ -89,9 +87,10 @@ def _step_slope(aa: Tensor, bb: Tensor, ab: Tensor) -> Tensor:
 def _gelu_parts(aa: Tensor, bb: Tensor, ab: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     """`E[Phi Phi]`, `E[phi phi]`, the determinant of `1 + K`, and the polynomial in front of the density."""
     one_a, one_b = 1 + aa, 1 + bb
-    determinant = one_a * one_b - ab * ab
-    orthant = 0.25 + (ab / (one_a * one_b).sqrt()).asin() / (2 * math.pi)
-    density = determinant.rsqrt() / (2 * math.pi)
+    angle, root = _angle(one_a, one_b, ab)
+    determinant = root * root
+    orthant = 0.25 + angle / (2 * math.pi)
+    density = 1 / (2 * math.pi * root)
     mixed = 1 / one_a + 1 / one_b - 1
     return orthant, density, determinant, aa * bb + ab * ab * mixed, mixed
 

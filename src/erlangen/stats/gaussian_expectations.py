@@ -237,11 +237,12 @@ def _legendre(order: int) -> tuple[Tensor, Tensor]:
 
 
 def _pair(activation: Activation, f: Callable[[Tensor], Tensor], aa: Tensor, bb: Tensor, ab: Tensor) -> Tensor:
-    aa, bb, ab = torch.broadcast_tensors(*(part.double() for part in (aa, bb, ab)))
+    aa, bb, ab = aa.double(), bb.double(), ab.double()
     _, rho = correlation(aa, bb, ab)
-    value = torch.full_like(ab, math.nan)
+    value = torch.full_like(rho, math.nan)
     if activation.kinks == (0.0,):
         value = _series(f, aa, bb, rho)
+    aa, bb, ab, value = torch.broadcast_tensors(aa, bb, ab, value)
     left = value.isnan()
     if bool(left.any()):
         value = value.clone()
@@ -258,11 +259,11 @@ def _series(f: Callable[[Tensor], Tensor], aa: Tensor, bb: Tensor, rho: Tensor) 
     `|rest| <= |rho|^(m+1) sqrt(left_a left_b)`, `left` being the energy of the function beyond order m; on the diagonal
     (`rho` = 1) the energy itself is the answer.
     """
-    levels, index = torch.unique(torch.stack([aa, bb]), return_inverse=True)
+    levels, index = torch.unique(torch.cat([aa.flatten(), bb.flatten()]), return_inverse=True)
     coefficients = hermite_coefficients(f, levels)
     energy = hermite_coefficients(lambda z: f(z).square(), levels, order=1)[:, 0]
     left = (energy - coefficients.square().sum(-1)).clamp(min=0) + 1e-15 * energy
-    a, b = index[0], index[1]
+    a, b = index[: aa.numel()].view(aa.shape), index[aa.numel() :].view(bb.shape)
     # a common variance (inputs of one length) leaves a polynomial in the correlation alone
     if len(levels) == 1:
         products = coefficients[0].square()
@@ -270,10 +271,10 @@ def _series(f: Callable[[Tensor], Tensor], aa: Tensor, bb: Tensor, rho: Tensor) 
         for c in products[:-1].flip(0).tolist():
             total = total.mul_(rho).add_(c)
     else:
-        total = coefficients[a][..., -1] * coefficients[b][..., -1]
+        total = (coefficients[a][..., -1] * coefficients[b][..., -1]).expand_as(rho).clone()
         for order in range(coefficients.shape[1] - 2, -1, -1):
             column = coefficients[:, order].contiguous()
-            total = total.mul_(rho).addcmul_(column[a], column[b])
+            total.mul_(rho).addcmul_(column[a], column[b])
     rest = rho.abs() ** coefficients.shape[1] * (left[a] * left[b]).sqrt()
     same = (rho >= 1 - 1e-15) & (a == b)
     total = torch.where(same, energy[a], total)

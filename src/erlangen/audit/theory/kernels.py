@@ -41,12 +41,7 @@ def kernel_recursion(
             value = C_b + C_W * second_moment(activation, value)
             singles.append(value)
         return torch.stack(singles) if layers == "all" else value
-    kernel = C_b + C_W * _gram(x)
-    kept = [kernel]
-    for _ in range(depth - 1):
-        kernel = C_b + C_W * _expectation(kernel, lambda *k: pair_moment(activation, *k))
-        kept = [*kept, kernel] if layers == "all" else [kernel]
-    return torch.stack(kept) if layers == "all" else kernel
+    return _recursion(activation, C_b, C_W, depth, _gram(x), layers, None)[0]
 
 
 def ntk_recursion(
@@ -72,25 +67,18 @@ def ntk_recursion(
     _check(C_b, C_W, depth)
     if min(lambda_b, lambda_W) < 0:
         raise ValueError(f"lambda_b, lambda_W: {lambda_b}, {lambda_W}; learning rates must not be negative")
-    if x is None:
-        kernel = torch.tensor(float(K), dtype=torch.float64)
-        if not C_b < K or (C_W == 0 and C_b != K):
-            raise ValueError(f"K: {K}; the first layer's variance must be above C_b = {C_b}")
-        tangent = lambda_b + lambda_W * (kernel - C_b) / (C_W if C_W else 1.0)
-    else:
-        gram = _gram(x)
-        kernel, tangent = C_b + C_W * gram, lambda_b + lambda_W * gram
+    if x is not None:
+        return _recursion(activation, C_b, C_W, depth, _gram(x), layers, (lambda_b, lambda_W))
+    if not C_b < K or (C_W == 0 and C_b != K):
+        raise ValueError(f"K: {K}; the first layer's variance must be above C_b = {C_b}")
+    kernel = torch.tensor(float(K), dtype=torch.float64)
+    tangent = lambda_b + lambda_W * (kernel - C_b) / (C_W if C_W else 1.0)
     kernels, tangents = [kernel], [tangent]
     for _ in range(depth - 1):
-        if x is None:
-            moment, slope = second_moment(activation, kernel), slope_moment(activation, kernel)
-        else:
-            moment = _expectation(kernel, lambda *k: pair_moment(activation, *k))
-            slope = _expectation(kernel, lambda *k: pair_slope_moment(activation, *k))
-        tangent = lambda_b + lambda_W * moment + C_W * slope * tangent
+        moment = second_moment(activation, kernel)
+        tangent = lambda_b + lambda_W * moment + C_W * slope_moment(activation, kernel) * tangent
         kernel = C_b + C_W * moment
-        kernels = [*kernels, kernel] if layers == "all" else [kernel]
-        tangents = [*tangents, tangent] if layers == "all" else [tangent]
+        kernels, tangents = [*kernels, kernel], [*tangents, tangent]
     if layers == "last":
         return kernel, tangent
     return torch.stack(kernels), torch.stack(tangents)
@@ -105,15 +93,60 @@ def _gram(x: Tensor) -> Tensor:
     return x @ x.T / x.shape[1]
 
 
-def _expectation(kernel: Tensor, moment: Callable[[Tensor, Tensor, Tensor], Tensor]) -> Tensor:
-    """The moment of every pair, in blocks of rows so that what is held beside the kernel stays small."""
-    diagonal = kernel.diagonal().contiguous()
-    out = torch.empty_like(kernel)
-    block = max(1, (1 << 17) // len(kernel))
-    for start in range(0, len(kernel), block):
-        rows = slice(start, start + block)
-        out[rows] = moment(diagonal[rows, None], diagonal[None, :], kernel[rows])
-    return out
+def _recursion(
+    activation: Activation,
+    C_b: float,
+    C_W: float,
+    depth: int,
+    gram: Tensor,
+    layers: Layers,
+    rates: tuple[float, float] | None,
+) -> tuple[Tensor, Tensor]:
+    """Kernels, and tangent kernels where there are `rates`, of all pairs.
+
+    A pair needs nothing of another but the variances of its two inputs. So a block of the upper half is taken through
+    all layers while it is in the cache, and mirrored at the end.
+    """
+    n = len(gram)
+    variances = [C_b + C_W * gram.diagonal()]
+    for _ in range(depth - 1):
+        variances.append(C_b + C_W * second_moment(activation, variances[-1]))
+    first = 0 if layers == "all" else depth - 1
+    kernels = torch.empty(depth - first, n, n, dtype=gram.dtype)
+    tangents = torch.empty_like(kernels) if rates is not None else kernels[:0]
+    # a Hermite series is cheapest for many pairs at once
+    block = max(1, (1 << 15) // n) if activation.pair is not None else n
+    for start in range(0, n, block):
+        rows, rest = slice(start, start + block), slice(start, None)
+        part = gram[rows, rest]
+        tangent = rates[0] + rates[1] * part if rates is not None else part
+        kernel = C_b + C_W * part
+        for layer in range(depth):
+            if layer:
+                a, b = variances[layer - 1][rows, None], variances[layer - 1][None, rest]
+                moment = pair_moment(activation, a, b, kernel)
+                if rates is not None:
+                    slope = pair_slope_moment(activation, a, b, kernel)
+                    tangent = slope.mul_(tangent).mul_(C_W).add_(moment, alpha=rates[1]).add_(rates[0])
+                kernel = moment.mul_(C_W).add_(C_b)
+            if layer >= first:
+                kernels[layer - first, rows, rest] = kernel
+                if rates is not None:
+                    tangents[layer - first, rows, rest] = tangent
+    for found in (*kernels, *tangents):
+        _mirror(found)
+    if layers == "last":
+        return kernels[0], tangents[0] if rates is not None else tangents
+    return kernels, tangents
+
+
+def _mirror(matrix: Tensor, block: int = 64) -> None:
+    """Copy the upper half to the lower one, in square blocks."""
+    for i in range(0, len(matrix), block):
+        for j in range(0, i, block):
+            matrix[i : i + block, j : j + block] = matrix[j : j + block, i : i + block].T
+        corner = matrix[i : i + block, i : i + block]
+        corner.copy_(corner.triu() + corner.triu(1).T)
 
 
 def _check(C_b: float, C_W: float, depth: int) -> None:
