@@ -6,6 +6,7 @@ _PUBLIC = {
     "DynamicSignal": "erlangen.data.dynamic_signal:DynamicSignal",
     "Mesh": "erlangen.data.mesh:Mesh",
     "RotatedObjects": "erlangen.data.objects3d:RotatedObjects",
+    "TintedObjects": "erlangen.data.tinted_objects:TintedObjects",
     "load_mesh": "erlangen.data.mesh:load_mesh",
     "render": "erlangen.data.renderer:render",
     "charged_particles": "erlangen.data.n_body:charged_particles",

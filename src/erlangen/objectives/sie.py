@@ -54,6 +54,8 @@ class SIE(Objective):
         group: whose elements the batches carry: C8, SO(2), SO(3), ...
         code: "irreps", "matrix" or "quat".
         degree: of the highest irreducible representation of a continuous group.
+        extra: numbers that the code has beside the group element, such as differences of hue (the paper's rotation and
+            colour: 2); a batch's g is then `(element, [batch, extra])`.
         predictor: "hyper", or "mlp" for one that is given code and embedding side by side.
         predictor_layers: widths between the code and W; none in the paper's best variant.
         width: of both projectors together; `None` is four times the embedding.
@@ -85,6 +87,7 @@ class SIE(Objective):
         group: str | Group = "SO(2)",
         code: Code = "irreps",
         degree: int = 2,
+        extra: int = 0,
         predictor: Literal["hyper", "mlp"] = "hyper",
         predictor_layers: Sequence[int] = (),
         width: int | None = None,
@@ -100,7 +103,9 @@ class SIE(Objective):
             raise ValueError(f"predictor: {predictor!r}; allowed: 'hyper', 'mlp'")
         if layers < 0 or (width is not None and width < 2):
             raise ValueError(f"width, layers: {width}, {layers}; width is at least 2, layers at least 0")
-        self.group = parse(group)
+        if extra < 0:
+            raise ValueError(f"extra: {extra}; at least 0 numbers beside the group element")
+        self.group, self.extra = parse(group), extra
         self.init_arguments["group"] = str(self.group)
         self.code = GroupCode(self.group, code, degree=degree)
         self.sim, self.equi, self.std, self.cov = sim, equi, std, cov
@@ -110,8 +115,8 @@ class SIE(Objective):
         self.predictor: nn.Module | None = None
 
     def suited_views(self, dataset: Any) -> Any:
-        """Elements of its own group, where that acts on images."""
-        return Views(self.group) if dataset.kind == "image" else None
+        """Elements of its own group, where that acts on images and is all that there is to tell."""
+        return Views(self.group) if dataset.kind == "image" and not self.extra else None
 
     def setup(self, *, embedding_dim: int, num_classes: int | None = None) -> None:
         """Create projectors and predictor; `num_classes` is not used."""
@@ -122,17 +127,23 @@ class SIE(Objective):
         self.projector = SplitProjector(embedding_dim, split, widths)
         moving = self.projector.out_dims[1]
         if moving and self.kind == "hyper":
-            hyper = HyperPredictor(moving, self.code.dim, layers=self.predictor_layers)
+            hyper = HyperPredictor(moving, self.code.dim + self.extra, layers=self.predictor_layers)
             if not self.predictor_layers:
                 hyper.linear.code_scale = self.code.scale
                 hyper.linear.reset_parameters()
             self.predictor = hyper
         elif moving:
-            self.predictor = ConcatPredictor(moving, self.code.dim)
+            self.predictor = ConcatPredictor(moving, self.code.dim + self.extra)
 
     def encode(self, g: Any) -> Float[Tensor, "batch code"]:
-        """The code of each element."""
-        return self.code(g)
+        """The code of each element, and the numbers beside it."""
+        if not self.extra:
+            return self.code(g)
+        numbers = g[1] if isinstance(g, tuple) and len(g) == 2 else None
+        if not isinstance(numbers, Tensor) or numbers.ndim != 2 or numbers.shape[1] != self.extra:
+            raise ValueError(f"g: with extra={self.extra} it must be (element of {self.group}, [batch, {self.extra}])")
+        code = self.code(g[0])
+        return torch.cat([code, numbers.to(code)], 1)
 
     def predict_second(self, z_eq: Float[Tensor, "batch eq"], g: Any) -> Float[Tensor, "batch eq"]:
         """The equivariant half after g, from that before."""
