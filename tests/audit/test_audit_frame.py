@@ -298,3 +298,48 @@ def test_every_probe_file_is_in_the_catalogue() -> None:
     folder = Path(er.audit.__file__).parent / "probes"
     assert {p.stem for p in folder.glob("*.py")} - {"__init__"} <= set(catalogue.__all__)
     assert all(hasattr(catalogue, name) for name in catalogue.__all__)
+
+
+@settings(max_examples=8, deadline=None)
+@given(samples=st.integers(8, 96), orbit=st.integers(4, 40), raw=st.booleans())
+def test_what_is_held_stays_below_what_was_planned(samples: int, orbit: int, raw: bool) -> None:
+    held: list[int] = []
+
+    class Weighs(Probe):
+        name = "weighs"
+
+        def needs(self, ctx: Context) -> Needs:
+            return Needs(raw=raw, twin=True)
+
+        def finish(self, ctx: Context) -> list[Finding]:
+            held.append(ctx.collected.nbytes)
+            return []
+
+    report = er.audit(Encoder(), blobs(), probes=[Weighs()], budget=Budget(samples=samples, orbit_samples=orbit))
+    assert 0 < held[0] <= report.header["planned_bytes"]
+
+
+def test_a_stream_without_end_is_read_no_further_than_the_budget() -> None:
+    taken = []
+
+    def endless() -> Any:
+        while True:
+            taken.append(1)
+            yield blobs(10, seed=len(taken))
+
+    report = er.audit(Encoder(), endless(), probes=["knn", "dead_units"], budget=Budget(samples=55))
+    assert report.header["n_used"] == 55 and report.header["n_available"] is None and len(taken) <= 7
+
+
+def test_neighbours_of_noise_are_above_chance_no_more_often_than_stated_in_200_runs() -> None:
+    generator = torch.Generator().manual_seed(0)
+    passed = 0
+    for _ in range(200):
+        x, label = torch.randn(80, 4, generator=generator), torch.randint(3, (80,), generator=generator)
+        passed += er.audit(lambda z: z, (x, label), probes="knn", layers=None, reference=None)["knn"].verdict == "pass"
+    assert passed <= 10
+
+
+def test_the_time_budget_leaves_probes_out_and_says_so() -> None:
+    report = er.audit(Encoder(), blobs(), probes=["rankme", "knn"], budget=Budget(seconds=1e-6))
+    assert all(f.verdict == "not_applicable" and "seconds of the budget" in f.meaning for f in report.findings)

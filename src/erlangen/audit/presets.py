@@ -28,7 +28,7 @@ PRESETS: dict[str, tuple[str, ...]] = {
     "symmetry": ("respect", "equivariance", "lie_derivative", "orbit_accuracy", "shift_consistency"),
     "dataset": ("duplicates", "contradictory_labels", "data_dimension", "label_sharpness", "scaling_law"),
     "theory": ("criticality",),
-    "science": ("convergent", "rsa", "geometry", "feature_bias", "degeneracy", "task_circuits"),
+    "science": ("convergent", "rsa", "geometry", "feature_bias", "degeneracy", "task_circuits", "inductive_bias"),
 }
 
 register = registry.register
