@@ -164,14 +164,4 @@ METHODS: dict[str, Method] = {
         "What it still takes by luck once the training data are fitted; what the model brings is the difference.",
         "ε, the number of training and test samples, the kernel's bandwidth.",
     ),
-    "inductive_bias": Method(
-        "−log₂ P(error on others ≤ ε | fits the samples taught), over random smooth functions of the representation",
-        "How many bits of luck learning from it still needs: what a good representation has already supplied.",
-        "More labelled samples; the error asked for; the bandwidth of the functions.",
-    ),
-    "landscape": Method(
-        "least d for which θ = θ₀ + P z, z ∈ ℝᵈ, P random, reaches 90 % of the score of training all weights",
-        "How many directions of weight space the task really needs.",
-        "The share of the score asked for; the kind of projection; longer training.",
-    ),
 }
