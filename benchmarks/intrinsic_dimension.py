@@ -1,6 +1,6 @@
 """The dimension of 20,000 points beside scikit-dimension and dadapy: the same number, and how long it takes.
 
-.bench/dimension/bin/python benchmarks/intrinsic_dimension.py [--output dimension.json] [--repeats 2] [--threads 1]
+.bench/dimension/bin/python benchmarks/intrinsic_dimension.py [--output dimension.json] [--repeats 2] [--peers dadapy]
 """
 
 import argparse
@@ -45,10 +45,10 @@ def peers(x: torch.Tensor, method: str) -> dict[str, Callable[[], float]]:
     return found
 
 
-def measure(points: int, features: int, method: str, repeats: int) -> dict[str, object]:
+def measure(points: int, features: int, method: str, repeats: int, beside: list[str]) -> dict[str, object]:
     x = torch.randn(points, features, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     cases: dict[str, Callable[[], float]] = {"erlangen": partial(estimate, x, method, k=20)}
-    cases |= peers(x, method)
+    cases |= {name: call for name, call in peers(x, method).items() if name.split(",")[0] in beside}
     values: dict[str, float] = {}
 
     def keep(name: str, call: Callable[[], float]) -> None:
@@ -68,13 +68,14 @@ def main() -> None:
     parser.add_argument("--points", type=int, default=20_000)
     parser.add_argument("--features", type=int, nargs="+", default=[5, 30, 512])
     parser.add_argument("--methods", nargs="+", default=["twonn", "mle"])
+    parser.add_argument("--peers", nargs="+", default=["scikit-dimension", "dadapy"])
     parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = [
-        measure(options.points, features, method, options.repeats)
+        measure(options.points, features, method, options.repeats, options.peers)
         for features in options.features
         for method in options.methods
         if not (method == "mle" and features > 100)
