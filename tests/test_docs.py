@@ -9,7 +9,7 @@ import torch
 DOCS = Path(__file__).parents[1] / "docs"
 
 
-@pytest.mark.parametrize("page", ["audit", "mathematics", "search", "symmetric"])
+@pytest.mark.parametrize("page", ["audit", "mathematics", "objectives", "search", "symmetric"])
 def test_every_block_of_the_page_runs(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     text = (DOCS / f"{page}.md").read_text("utf-8")
