@@ -44,6 +44,8 @@ class FeaturesAndLayers(nn.Module):
 def _filled(linear: nn.Linear, generator: torch.Generator) -> nn.Linear:
     with torch.no_grad():
         linear.weight.normal_(0, (2 / linear.in_features) ** 0.5, generator=generator)
+        if linear.bias is not None:
+            linear.bias.zero_()
     return linear
 
 

@@ -1,13 +1,13 @@
 """Find the units of a trained classifier that carry each of its tasks."""
 
+import contextlib
 import logging
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from erlangen.audit.circuits.gates import gate_layers, gated, listening
 from erlangen.audit.circuits.sub_architectures import SubArchitectures
@@ -95,7 +95,7 @@ class TaskDisentangler:
         A task without a correctly classified image keeps all units, with a warning and the verdict `inconclusive`.
         Raises ValueError for a task without images.
         """
-        with left_as_it_was(self.model, seed=self.seed):
+        with left_as_it_was(self.model, seed=self.seed), frozen(self.model):
             x, label, members = self._images(loader, tasks)
             device = next((p.device for p in self.model.parameters()), x.device)
             x, label = x.to(device), label.to(device)
@@ -193,7 +193,6 @@ class TaskDisentangler:
         originals: "_Originals",
     ) -> dict[str, Tensor]:
         gates = {name: m.clone() for name, m in start.items()}
-        state = {n: t.detach() for n, t in [*self.model.named_parameters(), *self.model.named_buffers()]}
         tasks, depth = len(members), len(gates)
         generator = torch.Generator().manual_seed(self.seed)
         longest = max(len(rows) for rows in members.values())
@@ -211,7 +210,7 @@ class TaskDisentangler:
                 opened = {name: torch.sigmoid(m) for name, m in leaves.items()}
                 seen: dict[str, list[Tensor]] = {}
                 with gated(self.model, {name: g[owner] for name, g in opened.items()}, seen=seen):
-                    logits = self.classify(functional_call(self.model, state, (x[rows],)))
+                    logits = self.classify(self.model(x[rows]))
                 loss = weight @ nn.functional.cross_entropy(logits, label[rows], reduction="none")
                 for name, outputs in seen.items():
                     for output, original in zip(outputs, target[name], strict=True):
@@ -224,6 +223,19 @@ class TaskDisentangler:
                         for (name, m), g in zip(leaves.items(), gradients, strict=True)
                     }
         return {name: m.detach() for name, m in gates.items()}
+
+
+@contextlib.contextmanager
+def frozen(model: nn.Module) -> Iterator[None]:
+    """No gradients for the parameters inside the block; which had them is put back behind it."""
+    wanted = [p for p in model.parameters() if p.requires_grad]
+    try:
+        for parameter in wanted:
+            parameter.requires_grad_(requires_grad=False)
+        yield
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_()
 
 
 class _Originals:
