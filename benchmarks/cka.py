@@ -9,6 +9,7 @@ so that it is small in `statistics`, whose activations have mean zero, and large
 """
 
 import argparse
+import time
 import warnings
 from typing import Any
 
@@ -119,6 +120,7 @@ def main() -> None:
             },
             options.repeats,
             1,
+            clock=time.process_time,
         )
         setting = {"case": case, "samples": options.samples, "layers": options.layers, "difference": difference}
         rows.append({**setting, **timing.to_dict()})

@@ -9,6 +9,7 @@ data of four subjects in two sessions, and the bootstrap of that over stimuli an
 
 import argparse
 import os
+import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -90,7 +91,7 @@ def bootstrap_gap(peer: Peer, models: torch.Tensor, brain: torch.Tensor, method:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--resamples", type=int, default=200)
+    parser.add_argument("--resamples", type=int, default=100)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--output", help="a JSON file for the rows")
     options = parser.parse_args()
@@ -103,7 +104,12 @@ def main() -> None:
     rows: list[dict[str, Any]] = []
 
     def row(step: str, method: str, theirs: Any, ours: Any, difference: float) -> None:
-        timing = interleave({"rsatoolbox": theirs, "erlangen": ours}, options.repeats, 1)
+        timing = interleave(
+            {"rsatoolbox": theirs, "erlangen": ours},
+            options.repeats,
+            int(step in ("rdm", "comparison")),
+            clock=time.process_time,
+        )
         rows.append({"step": step, "method": method, "difference": difference, **timing.to_dict()})
         speed = 1 / timing.ratios["erlangen"]
         print(f"{step:10} {method:17} {speed:7.1f} times as fast, difference {difference:.1e}", flush=True)

@@ -46,6 +46,7 @@ _PUBLIC = {
     "SubArchitectures": "erlangen.audit.circuits.sub_architectures:SubArchitectures",
     "MinibatchCKA": "erlangen.stats.similarity_streaming:MinibatchCKA",
     "StreamingCKA": "erlangen.stats.similarity_streaming:StreamingCKA",
+    "similarity": "erlangen.audit.similarity",
     "similarity_matrix": "erlangen.audit.similarity:similarity_matrix",
 }
 __all__ = sorted(_PUBLIC)

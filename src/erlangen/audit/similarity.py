@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from erlangen._lazy import make_callable
 from erlangen._registry import unknown_name
 from erlangen.audit.alignment.matching import match_units
 from erlangen.audit.alignment.moments import PairMoments
@@ -168,3 +169,6 @@ def _rows(name: str, x: Tensor) -> Tensor:
         bad = (~torch.isfinite(x)).any(1).nonzero()[0]
         raise ValueError(f"{name}: sample {int(bad)} contains NaN or infinite values")
     return x
+
+
+make_callable(__name__, "similarity")

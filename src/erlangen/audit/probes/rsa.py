@@ -112,14 +112,14 @@ class Representational(Probe):
             found.append(judged)
         shown = next((i for i, f in enumerate(found) if f.layer == EMBEDDING), len(found) - 1)
         order = label.argsort(stable=True)
-        picture = geo_topological(geometry[shown])[order][:, order]
+        picture = 1 - geo_topological(geometry[shown])[order][:, order]
         titles = [ctx.class_name(int(c)) for c in label[order]]
         step = max(1, len(order) // 40)
         found[shown] = dataclasses.replace(
             found[shown],
             figure=FigureSpec(
                 "matrix",
-                f"Dissimilarities at {names[shown]}, inputs sorted by class (0: near, 1: far)",
+                f"How near inputs are at {names[shown]}, sorted by class (1: nearest fifth, 0: farthest fifth)",
                 "input",
                 "input",
                 rows=titles[::step],
