@@ -343,3 +343,35 @@ def test_neighbours_of_noise_are_above_chance_no_more_often_than_stated_in_200_r
 def test_the_time_budget_leaves_probes_out_and_says_so() -> None:
     report = er.audit(Encoder(), blobs(), probes=["rankme", "knn"], budget=Budget(seconds=1e-6))
     assert all(f.verdict == "not_applicable" and "seconds of the budget" in f.meaning for f in report.findings)
+
+
+def test_same_inputs_and_seed_give_the_same_bytes() -> None:
+    one, two = (er.audit(Encoder(), blobs(), group="C4", budget=SMALL).without_costs() for _ in range(2))
+    assert one.to_json() == two.to_json() and one.to_html() == two.to_html()
+    assert er.audit(Encoder(), blobs(), group="C4", budget=SMALL, seed=1).without_costs().to_json() != one.to_json()
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_models_of_other_precision_are_given_inputs_of_theirs(dtype: torch.dtype) -> None:
+    plain, other = Encoder(), Encoder().to(dtype)
+    values = [er.audit(m, blobs(), probes=["rankme", "knn"])["rankme", "embedding"].value for m in (plain, other)]
+    assert values[1] == pytest.approx(values[0], rel=1e-4 if dtype == torch.float64 else 0.1)
+
+
+def test_labels_that_are_no_class_numbers_are_refused_not_rounded() -> None:
+    x, label = blobs()
+    with pytest.raises(ValueError, match="no whole numbers"):
+        er.audit(Encoder(), (x, label + 0.5), probes="knn")
+    with pytest.raises(ValueError, match="one class number"):
+        er.audit(Encoder(), (x, nn.functional.one_hot(label)), probes="knn")
+    whole = er.audit(Encoder(), (x, label.double().unsqueeze(1)), probes="knn")
+    assert whole["knn"].value == er.audit(Encoder(), (x, label), probes="knn")["knn"].value
+
+
+def test_a_model_that_cannot_be_copied_is_audited_without_its_twin() -> None:
+    class Alone(Encoder):
+        def __deepcopy__(self, memo: object) -> None:
+            raise TypeError("there is only one of me")
+
+    report = er.audit(Alone(), blobs(), probes=["rankme", "respect"])
+    assert report["rankme", "embedding"].reference.kind == "theory" and report["respect"].reference is None

@@ -103,7 +103,7 @@ def run_model(model: nn.Module, x: Tensor, layers: list[str], pools: Mapping[str
     down to that many.
     """
     with Tap(model, layers) if layers else _NoTap() as tap:
-        output = as_embedding(model(x))
+        output = as_embedding(model(in_its_precision(model, x)))
         found = dict(tap.activations)
     rows = {}
     if len(found) > MOST_ROWS:  # a module that runs many times (a symmetrised backbone) is seen at its first run only
@@ -117,6 +117,12 @@ def run_model(model: nn.Module, x: Tensor, layers: list[str], pools: Mapping[str
         rows[name] = count_sketch(value, WIDEST)
     rows[EMBEDDING] = output.float().cpu()
     return rows
+
+
+def in_its_precision(model: nn.Module, x: Tensor) -> Tensor:
+    """Floating-point inputs in the precision of the model's first floating-point parameter."""
+    own = next((p.dtype for p in model.parameters() if p.is_floating_point()), x.dtype)
+    return x.to(own) if x.is_floating_point() else x
 
 
 class _NoTap:

@@ -132,4 +132,17 @@ def _checked(batch: Batch) -> Batch:
     if not bool(torch.isfinite(x).all()):
         bad = index[~torch.isfinite(x).flatten(1).all(1)]
         raise ValueError(f"data: sample {int(bad[0])} and {len(bad) - 1} others contain NaN or infinite values")
-    return x, label.long(), index
+    return x, _class_numbers(label, len(x)), index
+
+
+def _class_numbers(label: Tensor, samples: int) -> Tensor:
+    """Labels as whole numbers; what is no class number is an error, not rounded to one."""
+    if label.dim() == 2 and label.shape[1] == 1:
+        label = label.squeeze(1)
+    if label.shape != (samples,):
+        raise ValueError(
+            f"data: labels of shape {tuple(label.shape)} for {samples} samples; one class number a sample is needed"
+        )
+    if label.is_floating_point() and not bool((label == label.round()).all()):
+        raise ValueError("data: the labels are no whole numbers; give class numbers, or the samples without labels")
+    return label.long()

@@ -26,6 +26,7 @@ def build_panels(findings: list[Finding], ctx: Context) -> dict[str, FigureSpec]
         "profile_invariance": lambda f, c: _profile(
             f, "equivariance.invariance_error", "Change under the group", "relative change"
         ),
+        "profile_output": _to_the_output,
         "similarity": lambda f, c: next((x.figure for x in f if x.probe == "cka"), None),
         "worst": _worst,
     }
@@ -86,6 +87,17 @@ def _profile(findings: list[Finding], metric: str, title: str, unit: str) -> Fig
             }
         )
     return FigureSpec("curve", title, "layer", unit, series)
+
+
+def _to_the_output(findings: list[Finding], ctx: Context) -> FigureSpec | None:
+    """The similarity of every layer to the embedding."""
+    found = next(
+        (f for f in findings if f.metric == "cka.between_layers" and len(f.details.get("layers", [])) > 2), None
+    )
+    if found is None:
+        return None
+    series = [{"name": "this model", "x": found.details["layers"], "y": [row[-1] for row in found.details["matrix"]]}]
+    return FigureSpec("curve", "Similarity to the embedding", "layer", "CKA", series)
 
 
 def _worst(findings: list[Finding], ctx: Context) -> FigureSpec | None:

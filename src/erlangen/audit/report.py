@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from erlangen.audit.finding import FigureSpec, Finding, to_plain
+from erlangen.audit.finding import Cost, FigureSpec, Finding, to_plain
 from erlangen.audit.words import three_sentences
 
 ORDER = ("fail", "warn", "inconclusive", "pass", "info", "not_applicable")
@@ -198,6 +198,13 @@ class Report:
     def __repr__(self) -> str:
         counts = {v: sum(f.verdict == v for f in self.findings) for v in ORDER}
         return f"Report({', '.join(f'{n} {v}' for v, n in counts.items() if n)})"
+
+    def without_costs(self) -> "Report":
+        """The report without what differs from run to run, time and memory: same inputs and seed, same bytes."""
+        header = {k: v for k, v in self.header.items() if k not in ("seconds", "peak_bytes")}
+        return Report(
+            [dataclasses.replace(f, cost=Cost(samples=f.cost.samples)) for f in self.findings], header, self.panels
+        )
 
     def with_findings(self, findings: list[Finding]) -> "Report":
         return Report([dataclasses.replace(f) for f in findings], self.header, self.panels)

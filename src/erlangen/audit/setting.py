@@ -1,5 +1,6 @@
 """What every probe may use, made from what the user gave."""
 
+import logging
 from collections.abc import Callable
 from itertools import chain
 from typing import Any
@@ -8,13 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from erlangen.audit.budget import Budget
-from erlangen.audit.collect import WIDEST, regular_orders, run_model
+from erlangen.audit.collect import WIDEST, in_its_precision, regular_orders, run_model
 from erlangen.audit.inputs import Source
 from erlangen.audit.orbit import Orbit, build_orbit
 from erlangen.audit.probe import Context
 from erlangen.audit.shards import largest, together
 from erlangen.audit.wrap import FunctionModel
 from erlangen.nn.tap import Tap, resolve_layers, untrained_twin
+
+_log = logging.getLogger(__name__)
 
 
 def make_context(
@@ -45,7 +48,7 @@ def make_context(
     twin, twin_name = None, ""
     if network is not None:
         with torch.inference_mode():  # materialises lazy layers before names are resolved
-            network(x[:2].to(device))
+            network(in_its_precision(network, x[:2].to(device)))
         names = resolve_layers(network, layers) if layers else []
         pools = regular_orders(network, names)
         sizes = {name: value.shape[1] for name, value in run_model(network, x[:2].to(device), names, pools).items()}
@@ -78,7 +81,7 @@ def _too_wide(network: nn.Module, x: Tensor, names: list[str]) -> dict[str, int]
     if not names:
         return {}
     with torch.inference_mode(), Tap(network, names) as tap:
-        network(x)
+        network(in_its_precision(network, x))
     widths = {name: value.flatten(1).shape[1] for name, value in tap.activations.items()}
     return {name: width for name, width in widths.items() if width > WIDEST}
 
@@ -89,7 +92,11 @@ def _twin(network: nn.Module, reference: Any, seed: int) -> tuple[nn.Module | No
     if reference == "untrained":
         if isinstance(network, FunctionModel) and not network.can_be_reset:
             return None, ""
-        return untrained_twin(network, seed=seed).eval(), "the same architecture with fresh weights"
+        try:
+            return untrained_twin(network, seed=seed).eval(), "the same architecture with fresh weights"
+        except Exception as error:  # a module that cannot be copied or reset is audited without one
+            _log.warning("reference: no untrained twin of %s (%s)", type(network).__name__, error)
+            return None, ""
     if reference is None:
         return None, ""
     raise ValueError(f"reference: {reference!r}; allowed are 'untrained', a model, an older Report or None")
