@@ -106,6 +106,7 @@ class HashGAN(nn.Module):
                 )
             self.train()
             self._play(x, label, seed)
+            self._settle(x)
         return self.eval().requires_grad_(False)
 
     def _play(self, x: Tensor, label: Tensor, seed: int) -> None:
@@ -168,13 +169,30 @@ class HashGAN(nn.Module):
         )
         return terms + critic + LossTerms({"synthetic_triplet": (synthetic, self._of("triplet_weight"))})
 
+    @torch.no_grad()
+    def _settle(self, x: Tensor) -> None:
+        """Batch norm's statistics for use are those of real images; while playing it saw mostly synthetic ones."""
+        layers = [m for m in self._embedding_network().modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+        momentum = [layer.momentum for layer in layers]
+        for layer in layers:
+            layer.reset_running_stats()
+            layer.momentum = None  # the plain mean over the batches
+        for start in range(0, len(x) if layers else 0, self.batch_size):
+            if len(x[start : start + self.batch_size]) > 1:
+                self._embedded(x[start : start + self.batch_size])
+        for layer, value in zip(layers, momentum, strict=True):
+            layer.momentum = value
+
     def _of(self, name: str) -> float:
         return float(self.weights[name])
 
-    def _embedded(self, x: Tensor) -> Tensor:
+    def _embedding_network(self) -> nn.Module:
         if self.encoder is None:
             raise NotFittedError("codes: not fitted; call fit(encoder, data) first")
-        return self.encoder(x)
+        return self.encoder
+
+    def _embedded(self, x: Tensor) -> Tensor:
+        return self._embedding_network()(x)
 
     @torch.no_grad()
     def codes(self, x: Float[Tensor, "batch channels height width"]) -> Bool[Tensor, "batch bits"]:
