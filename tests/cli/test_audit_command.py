@@ -97,6 +97,19 @@ def test_a_data_set_alone(tmp_path: Path, capsys: pytest.CaptureFixture) -> None
     assert "--preset: science needs a model" in out_of(capsys)[1]
 
 
+def test_a_named_data_set_alone_by_its_own_preset(capsys: pytest.CaptureFixture) -> None:
+    assert main(["audit", "digits", "--samples", "400", "--json", "--quiet"]) in (0, 1)
+    record = json.loads(out_of(capsys)[0])
+    probes = {f["probe"] for f in record["findings"]}
+    assert {"duplicates", "contradictory_labels", "data_dimension", "label_sharpness", "scaling_law"} <= probes
+    assert "dimensions" in record["sentences"][1]
+
+
+def test_looking_until_decided(factory: str, capsys: pytest.CaptureFixture) -> None:
+    assert main(["audit", factory, "digits", "--probes", "knn", "--until_decided", "--json", "--quiet"]) == 0
+    assert json.loads(out_of(capsys)[0])["header"]["n_used"] < 359
+
+
 @pytest.mark.parametrize("kind", [".safetensors", ".pt", ".ckpt"])
 def test_weights_for_a_factory(factory: str, kind: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     state = {"body.1.weight": torch.zeros(16, 64), "body.1.bias": torch.ones(16)}
