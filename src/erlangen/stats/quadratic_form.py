@@ -39,7 +39,7 @@ def quadratic_form_logcdf(
     Arguments:
         lam: weights, not negative, `[terms]`; zeros count for nothing.
         nc: non-centralities, not negative.
-        df: degrees of freedom, by default one each; not for "tilted".
+        df: degrees of freedom, by default one each; whole numbers for "tilted".
 
     Raises:
         ValueError: by name; negative or not finite weights, none at all.
@@ -62,9 +62,8 @@ def quadratic_form_logcdf(
         elif method == "saddlepoint":
             found = _saddlepoint(form, asked)
         elif method == "tilted":
-            if df is not None:
-                raise ValueError("df: method 'tilted' draws one normal number a term; repeat terms instead")
-            found = torch.stack([_tilted(form, value, samples, generator) for value in asked])
+            single = _one_degree_each(form)
+            found = torch.stack([_tilted(single, value, samples, generator) for value in asked])
         else:
             raise ValueError(f"method: {method!r}; allowed are 'contour', 'saddlepoint' and 'tilted'")
         result[inside] = found.clamp(max=0.0)
@@ -146,6 +145,16 @@ def _saddlepoint(form: _Form, q: Tensor) -> Tensor:
     ratio = torch.where(near, torch.ones_like(r), v / safe)
     correction = torch.where(near, third / (6 * second.pow(1.5)), ratio.log() / safe)
     return torch.special.log_ndtr(r + correction)
+
+
+def _one_degree_each(form: _Form) -> _Form:
+    """The same law with one degree of freedom a term: all the non-centrality may sit in the first of equal terms."""
+    count = form.df.round().long()
+    if not torch.equal(count.double(), form.df) or not bool((count > 0).all()):
+        raise ValueError("df: method 'tilted' draws normal numbers; positive whole numbers are needed")
+    nc = torch.zeros(int(count.sum()), dtype=torch.float64, device=form.nc.device)
+    nc[count.cumsum(0) - count] = form.nc
+    return _Form(form.lam.repeat_interleave(count), nc, None)
 
 
 def _tilted(form: _Form, q: Tensor, samples: int, generator: torch.Generator | None) -> Tensor:

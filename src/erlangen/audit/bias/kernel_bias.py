@@ -7,8 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from erlangen.audit.bias.posterior import Kernel, interpolants, rbf
 from erlangen.audit.bias.noncentral import fit_noncentral, noncentral_logcdf
+from erlangen.audit.bias.posterior import Kernel, interpolants, rbf
 from erlangen.audit.finding import FigureSpec, Finding, Interval, Reference
 from erlangen.stats.quadratic_form import quadratic_form_logcdf
 from erlangen.stats.resample import clopper_pearson
@@ -70,8 +70,8 @@ def inductive_bias(
     target = target[:, None] if target.dim() == 1 else target.flatten(1)
     if target.shape != posterior.mean.shape:
         raise ValueError(f"y_test: {tuple(target.shape)} for {tuple(posterior.mean.shape)} predicted values")
-    offset, lam, nc = posterior.error_law(target)
-    mean = offset + float((lam * (1 + nc)).sum())
+    offset, lam, nc, df = posterior.error_law(target)
+    mean = offset + float((lam * (df + nc)).sum())
     if not len(lam):
         raise ValueError("x_test: the functions do not vary there at all; every one has the same error")
     low = min([*wanted, mean])
@@ -93,10 +93,9 @@ def inductive_bias(
             bits = -noncentral_logcdf(fitted, asked)[0] * BITS
             curve = -noncentral_logcdf(fitted, grid)[0] * BITS
     else:
-        bits = (
-            -quadratic_form_logcdf(lam, nc, asked - offset, method=method, samples=samples, generator=generator) * BITS
-        )
-        curve = -quadratic_form_logcdf(lam, nc, grid - offset) * BITS
+        options = {"method": method, "samples": samples, "generator": generator}
+        bits = -quadratic_form_logcdf(lam, nc, asked - offset, df=df, **options) * BITS  # type: ignore[arg-type]
+        curve = -quadratic_form_logcdf(lam, nc, grid - offset, df=df) * BITS
         interval = Interval(float(bits[0]), float(bits[0]), level, "exact", 0) if method == "contour" else None
     details = {
         "eps": wanted,

@@ -31,8 +31,8 @@ class Interpolants:
     prior: float
     jitter: float
 
-    def error_law(self, y: Tensor) -> tuple[float, Tensor, Tensor]:
-        """The mean squared error against `y` as `offset + sum lam chi'^2_1(nc)`: the offset, `lam` and `nc`.
+    def error_law(self, y: Tensor) -> tuple[float, Tensor, Tensor, Tensor]:
+        """The mean squared error against `y` as `offset + sum lam chi'^2(df, nc)`: the offset, `lam`, `nc` and `df`.
 
         The offset is the error in directions in which the functions do not vary: by less than 1e-10 of the variance
         that they had before the data were known, which is what rounding leaves.
@@ -42,8 +42,8 @@ class Interpolants:
         count = apart.numel()
         free = values > FLAT * self.prior
         offset = float(apart[~free].square().sum()) / count
-        spread = values[free, None].expand(-1, apart.shape[1])
-        return offset, (spread / count).flatten(), (apart[free].square() / spread).flatten()
+        lam, outputs = values[free] / count, apart.shape[1]
+        return offset, lam, apart[free].square().sum(1) / values[free], torch.full_like(lam, outputs)
 
     def draw(self, samples: int, generator: torch.Generator | None = None) -> Tensor:
         """Values of random interpolants at the test inputs, `[samples, m, outputs]`."""

@@ -117,9 +117,9 @@ def _bits(x: Tensor, y: Tensor, train: Tensor, test: Tensor) -> Tensor:
     distance = torch.cdist(x[train], x[train])
     bandwidth = float(distance[distance > 0].median()) if bool((distance > 0).any()) else 1.0
     posterior = interpolants(x[train], y[train] - y[train].mean(0), x[test], kernel=rbf(bandwidth), noise=NOISE)
-    offset, lam, nc = posterior.error_law(y[test] - y[train].mean(0))
+    offset, lam, nc, df = posterior.error_law(y[test] - y[train].mean(0))
     variance = float((y[test] - y[train].mean(0)).square().mean())
     if not len(lam):
         return torch.full((len(SHARES),), torch.inf, dtype=torch.float64)
     asked = variance * torch.tensor(SHARES, dtype=torch.float64) - offset
-    return -quadratic_form_logcdf(lam, nc, asked) / math.log(2)
+    return -quadratic_form_logcdf(lam, nc, asked, df=df) / math.log(2)
