@@ -13,6 +13,7 @@ from erlangen import train
 from erlangen._registry import encoders
 from erlangen.objectives import NTXent, VICReg
 from erlangen.objectives.collapse import embedding_monitors, named_collapse
+from erlangen.train.monitoring import watch
 
 
 @encoders.register("constant_probe", summary="an encoder that gives every sample one embedding")
@@ -96,3 +97,18 @@ def test_two_classes_on_a_line_are_no_collapse_for_a_classifier():
 def test_the_watched_samples_span_the_data():
     assert len(train.fitting.watched_samples(small_digits(300))) == 256 and small_digits(1).x.shape[0] == 1
     assert train.fitting.watched_samples(small_digits(1)) is None
+
+
+@pytest.mark.parametrize(("steps", "named"), [(5, False), (40, True)])
+def test_held_out_signs_count_once_the_running_statistics_have_followed(steps, named):
+    """After five steps batch norm's running statistics are mostly what they were at the start, and all seems alike."""
+    encoder = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 8), torch.nn.BatchNorm1d(8))
+    x = torch.randn(40, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    for _ in range(steps):
+        encoder(x)
+    row = {"val/stranger_cosine": 1.0, "train/alignment": 0.1}
+    found = watch(encoder, NTXent(), x, row, "cpu")
+    assert ("collapse" in found) == named
+    assert found["monitor/effective_rank"] > 2
+    plain = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 8))
+    assert "collapse" in watch(plain, NTXent(), x, row, "cpu")

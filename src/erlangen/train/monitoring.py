@@ -27,7 +27,8 @@ def watch(encoder: nn.Module, objective: Any, samples: Tensor, row: Mapping[str,
 
     The encoder runs in evaluation mode, but for batch norm, which takes the batch's statistics as it does where the loss
     looks: in the first epochs the running ones lag so far behind that a deep network seems constant. They are put back
-    afterwards and nothing is drawn, so that the training goes on as if nobody had looked.
+    afterwards and nothing is drawn, so that the training goes on as if nobody had looked. Held-out metrics are computed
+    with the running statistics; they count as signs of collapse only once those have followed.
     """
     training = {module: module.training for module in encoder.modules()}
     norms = [m for m in encoder.modules() if isinstance(m, _BatchNorm)]
@@ -47,11 +48,19 @@ def watch(encoder: nn.Module, objective: Any, samples: Tensor, row: Mapping[str,
         return {"collapse": "not finite: embeddings of training samples hold NaN or infinity"}
     monitors = embedding_monitors(embedding)
     values: dict[str, float] = {}
-    for part in ("val/", "train/"):  # terms as the optimizer saw them, metrics from held-out data
+    for part in (
+        ("val/", "train/") if _settled(norms) else ("train/",)
+    ):  # terms as the optimizer saw them, metrics held out
         values |= {k[len(part) :]: float(v) for k, v in row.items() if k.startswith(part)}
     words = named_collapse(objective, values, monitors, dim=embedding.shape[1], samples=len(embedding))
     found: dict[str, Any] = {f"monitor/{name}": value for name, value in monitors.items()}
     return found if words is None else {**found, "collapse": words}
+
+
+def _settled(norms: list[_BatchNorm]) -> bool:
+    """Whether running statistics hold less than a twentieth of what they were initialised with."""
+    counted = [(n.momentum, n.num_batches_tracked) for n in norms if n.num_batches_tracked is not None]
+    return all(momentum is None or (1 - momentum) ** int(count) <= 0.05 for momentum, count in counted)
 
 
 def tell(row: Mapping[str, Any], before: Mapping[str, Any] | None) -> None:
