@@ -53,4 +53,5 @@ def crossing(
     log = x.log().expand_as(y)
     start = log.gather(-1, before)
     found = (start + share * (log.gather(-1, place) - start)).exp()
+    found = torch.where(share == 1, x.expand_as(y).gather(-1, place), found)  # no rounding where a point is hit
     return torch.where(reached.any(-1, keepdim=True), found, torch.inf).squeeze(-1)

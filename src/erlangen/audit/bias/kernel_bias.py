@@ -94,8 +94,8 @@ def inductive_bias(
             curve = -noncentral_logcdf(fitted, grid)[0] * BITS
     else:
         options = {"method": method, "samples": samples, "generator": generator}
-        bits = -quadratic_form_logcdf(lam, nc, asked - offset, df=df, **options) * BITS  # type: ignore[arg-type]
-        curve = -quadratic_form_logcdf(lam, nc, grid - offset, df=df) * BITS
+        bits = quadratic_form_logcdf(lam, nc, asked - offset, df=df, **options).abs() * BITS  # type: ignore[arg-type]
+        curve = quadratic_form_logcdf(lam, nc, grid - offset, df=df).abs() * BITS
         interval = Interval(float(bits[0]), float(bits[0]), level, "exact", 0) if method == "contour" else None
     details = {
         "eps": wanted,

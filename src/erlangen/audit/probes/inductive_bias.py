@@ -122,4 +122,4 @@ def _bits(x: Tensor, y: Tensor, train: Tensor, test: Tensor) -> Tensor:
     if not len(lam):
         return torch.full((len(SHARES),), torch.inf, dtype=torch.float64)
     asked = variance * torch.tensor(SHARES, dtype=torch.float64) - offset
-    return -quadratic_form_logcdf(lam, nc, asked, df=df) / math.log(2)
+    return quadratic_form_logcdf(lam, nc, asked, df=df).abs() / math.log(2)
