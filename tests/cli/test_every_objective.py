@@ -122,7 +122,7 @@ def test_an_objective_of_ones_own_says_which_views_it_wants():
     assert resolve_views(mine, None, Mine(), other, seed=0) is mine
     with pytest.raises(ValueError, match="views: unknown 'crosp'; did you mean 'crops'"):
         resolve_views("crosp", None, Mine(), data, seed=0)
-    with pytest.raises(ValueError, match="views: pair objectives on vectors"):
+    with pytest.raises(ValueError, match="for pair objectives on vectors"):
         resolve_views(None, None, Mine(), other, seed=0)
 
 
@@ -138,3 +138,24 @@ def test_the_prefixes_of_a_nested_embedding_are_known_to_its_space_and_to_the_fu
     plain = ExactIndex.build(open_embeddings(vectors), space={"model_id": "other", "dim": 16})
     with pytest.raises(ValueError, match="dims: none given"):
         FunnelSearch(plain)
+
+
+def test_what_cannot_be_fitted_is_refused_in_one_line_that_leaves_nothing(tmp_path, capsys):
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "rows.npz", x=rng.random((24, 7), dtype=np.float32), y=np.arange(24) % 3)
+    np.savez(tmp_path / "flat.npz", x=rng.random((24, 1, 16, 16), dtype=np.float32))
+    for name in SHIPPED:
+        objective = objectives.get(name)
+        out = tmp_path / name
+        if name == "multi_teacher_distillation":
+            words, said = ("rows.npz", "--encoder", "mlp"), "--objective_args.teachers RUN"
+        elif objective.views == "pair" or name == "rotnet":
+            words, said = ("rows.npz", "--encoder", "mlp"), "vectors" if objective.views == "pair" else "no images"
+        else:
+            words, said = ("flat.npz", "--encoder", "plain_cnn"), "no labels"
+        assert (
+            main(["fit", str(tmp_path / words[0]), *words[1:], "--objective", name, "--out", str(out), "--quiet"]) == 2
+        )
+        error = capsys.readouterr().err
+        assert said in error and len(error.splitlines()) == 1, (name, error)
+        assert not out.exists(), name

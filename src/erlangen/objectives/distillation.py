@@ -78,7 +78,10 @@ class MultiTeacherDistillation(Objective):
     ) -> None:
         super().__init__()
         if len(teachers) == 0:
-            raise ValueError("teachers: none given; give fitted encoders, as `erlangen.load(RUN).encoder`")
+            raise ValueError(
+                "teachers: none given; give fitted encoders, as `erlangen.load(RUN).encoder` (from a shell: "
+                "--objective_args.teachers RUN)"
+            )
         if mode not in ("features", "logits"):
             raise ValueError(f"mode: {mode!r}; allowed: 'features', 'logits'")
         if not temperature > 0:

@@ -66,6 +66,16 @@ class GroupPrediction(Objective):
         if not self._same_sizes(embedding_dim=embedding_dim):
             self.head = nn.Linear(embedding_dim, self.order)
 
+    def attach(self, encoder: nn.Module, sample: Tensor) -> None:
+        """Refuse data that the group does not act on, before anything is fitted; the encoder is not looked at."""
+        if isinstance(self.action, Image):
+            if sample.ndim != 4:
+                raise ValueError(
+                    f"data: samples of shape {tuple(sample.shape[1:])} are no images, which {self.group} acts on here; "
+                    "give images, or another input="
+                )
+            self._require_square(sample)
+
     def copies(self, x: Tensor) -> tuple[Tensor, Int[Tensor, " copies"]]:
         """Every element on every sample, `[n, ...] -> [n order, ...]`, and the number of the element of each copy.
 

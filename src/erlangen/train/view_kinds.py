@@ -64,5 +64,9 @@ def resolve_views(views: Any, symmetry: Any, objective: Any, dataset: Any, *, se
     if views not in KINDS:
         raise unknown_name("views", views, ["suited", *KINDS])
     if dataset.kind != "image":
-        raise ValueError("views: pair objectives on vectors need a function (x, generator) -> (x1, x2, g)")
+        name = getattr(type(objective), "registered_name", type(objective).__name__)
+        raise ValueError(
+            f"views: {name!r} compares two views of each sample, and none are known for pair objectives on vectors; give "
+            "views=(x, generator) -> (x1, x2, g) from Python, or try 'cross_entropy'"
+        )
     return KINDS[views](dataset, symmetry, seed)
