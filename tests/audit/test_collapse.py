@@ -21,6 +21,7 @@ from erlangen.audit.collapse import (
     seli_prediction,
     unconstrained_features,
 )
+from erlangen.audit.collapse.moments import reduced_moments
 from erlangen.audit.preserve import fingerprint
 from erlangen.audit.probes.collapse import shuffled_ratios
 
@@ -173,6 +174,23 @@ def test_shards_give_the_statistics_of_one_pass_and_of_the_batch() -> None:
         torch.testing.assert_close(other.means, whole.means, rtol=1e-10, atol=0)
     left = CollapseMoments(3, 5).update(x, label).compute(without=3)
     assert int(left.counts.sum()) < len(x)
+
+
+def test_wide_features_lose_nothing_in_the_directions_that_matter() -> None:
+    x, label = clouds(torch.randn(3, 70, generator=generator(), dtype=torch.float64), [21, 14, 33], 0.7)
+    weight = torch.randn(3, 70, generator=generator(1), dtype=torch.float64)
+    moments, basis = reduced_moments(x, label, 3, weight=weight)
+    assert basis is not None and moments.means.shape[2] == 33
+    wide = measure_collapse(CollapseMoments(3, 70).update(x, label), weight=weight)
+    narrow = measure_collapse(moments, weight=weight @ basis)
+    assert wide.values.keys() == narrow.values.keys()
+    for name, value in wide.values.items():
+        assert narrow.values[name] == pytest.approx(value, rel=1e-8, abs=1e-8), name
+        if name in wide.intervals:
+            assert narrow.intervals[name] == pytest.approx(wide.intervals[name], rel=1e-6, abs=1e-8), name
+    few = shuffled_ratios(x, label, draws=4, generator=generator(7))
+    many = shuffled_ratios(x, label, draws=39, generator=generator(7))
+    torch.testing.assert_close(few, many[:4])
 
 
 def test_nc1_is_that_of_the_pseudo_inverse() -> None:

@@ -231,7 +231,7 @@ def frozen(model: nn.Module) -> Iterator[None]:
     wanted = [p for p in model.parameters() if p.requires_grad]
     try:
         for parameter in wanted:
-            parameter.requires_grad_(requires_grad=False)
+            parameter.requires_grad_(False)
         yield
     finally:
         for parameter in wanted:

@@ -153,7 +153,7 @@ def layer_findings(
     told = (
         "All class means coincide: there is no variation between classes to compare with."
         if math.isnan(value)
-        else f"Scatter within classes is {value:.2g} of that between their means (0: every class is one point)."
+        else f"Scatter within classes is {value:.2g} times that between their means (0: every class is one point)."
     )
     found = [finding("nc1", "nc1", told)]
     found.append(_closest_pair(collapse, finding, names))
@@ -221,7 +221,7 @@ def _geometry(collapse: Collapse, finding: Any, targets: list[str], names: Seque
     return finding(
         "nc2",
         f"nc2.{nearest}",
-        f"Of {', '.join(targets)} the class means are nearest to {SHAPES[nearest]}: distance "
+        f"Of {len(targets)} ideal geometries the class means are nearest to {SHAPES[nearest]}: distance "
         f"{collapse.values[f'nc2.{nearest}']:.2g} (0: exactly it, 1.4: nothing in common).",
         details={k: v for k, v in collapse.values.items() if k.startswith("nc2")}
         | {

@@ -113,6 +113,50 @@ class CollapseMoments:
         return moments_bytes(*self.means.shape[1:], folds=self.folds)
 
 
+def reduced_moments(
+    x: Float[Tensor, "rows dim"],
+    label: Int[Tensor, " rows"],
+    num_classes: int,
+    *,
+    weight: Float[Tensor, "classes dim"] | None = None,
+    folds: int = 10,
+) -> tuple[CollapseMoments, Float[Tensor, "dim kept"] | None]:
+    """The moments of wide features in the directions that matter, and the basis of these.
+
+    Everything measured lies in the span of the folds' class means and of `weight`, so that with more dimensions than
+    those vectors nothing is lost by turning into it; the scatter outside goes into `spread`. The basis is None where
+    the features are narrow enough as they are.
+    """
+    x64 = x.double()
+    if x.shape[1] <= (folds + 1) * num_classes:
+        return CollapseMoments(num_classes, x.shape[1], folds=folds).update(x64, label), None
+    fold = _turns(label, num_classes, folds)
+    group = fold * num_classes + label
+    sums = torch.zeros(folds * num_classes, x.shape[1], dtype=torch.float64).index_add_(0, group, x64)
+    size = torch.bincount(group, minlength=len(sums))
+    vectors = sums / size.clamp(min=1).unsqueeze(1)
+    if weight is not None:
+        vectors = torch.cat([vectors, weight.double().cpu() / weight.double().norm().cpu().clamp(min=1e-300)])
+    basis = torch.linalg.qr(vectors.T).Q
+    turned = x64 @ basis
+    moments = CollapseMoments(num_classes, basis.shape[1], folds=folds).update(turned, label)
+    outside = (x64 - sums[group] / size[group].unsqueeze(1)).square().sum(1)
+    outside -= (turned - (vectors[: len(sums)] @ basis)[group]).square().sum(1)
+    moments._absorb_pending()
+    moments.spread += torch.zeros(len(sums), dtype=torch.float64).index_add_(0, group, outside).view(folds, num_classes)
+    return moments, basis
+
+
+def _turns(label: Tensor, num_classes: int, folds: int) -> Tensor:
+    """The fold of each row: the samples of every class in turn."""
+    order = label.argsort(stable=True)
+    counts = torch.bincount(label, minlength=num_classes)
+    first = counts.cumsum(0) - counts
+    turn = torch.empty_like(label)
+    turn[order] = (torch.arange(len(label)) - first[label[order]]) % folds
+    return turn
+
+
 def moments_bytes(num_classes: int, dim: int, *, folds: int = 10) -> int:
     """What `CollapseMoments` holds, with the rows that it gathers before it works on them."""
     return 8 * (folds * (num_classes * (dim + 2) + dim * dim) + 3 * PENDING * (dim + 1) + 2 * dim * dim)

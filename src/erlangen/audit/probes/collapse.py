@@ -11,12 +11,11 @@ from erlangen.audit.collapse.findings import SAMPLE, layer_findings
 from erlangen.audit.collapse.measure import (
     RELATIVE_CUTOFF,
     TARGETS,
-    Collapse,
     measure_collapse,
     nearest_mean_agreement,
     within_between_ratio,
 )
-from erlangen.audit.collapse.moments import CollapseMoments, moments_bytes
+from erlangen.audit.collapse.moments import moments_bytes, reduced_moments
 from erlangen.audit.collect import EMBEDDING
 from erlangen.audit.finding import Finding, Reference
 from erlangen.audit.presets import register
@@ -41,67 +40,61 @@ class NeuralCollapse(Probe):
     name = "collapse"
 
     def needs(self, ctx: Context) -> Needs:
-        widest = max(ctx.dimensions.values())
-        rows = 8 * 2 * ctx.rows * widest
+        widest = max(ctx.dimensions.values(), default=0)
+        classes = max(ctx.num_classes, 2)
+        kept = min(widest, 11 * classes + 1)
+        rows = 8 * ctx.rows * (3 * widest + 2 * kept)
+        null = 8 * min(widest**2 + SHUFFLES * classes * widest, 2 * SHUFFLES * classes * widest)
         return Needs(
-            moments_bytes(max(ctx.num_classes, 2), widest) + rows,
+            moments_bytes(classes, kept) + rows + null,
             labels=True,
+            twin=True,
             cheaper="layers=... with narrower layers",
         )
 
     def finish(self, ctx: Context) -> list[Finding]:
-        labelled = ctx.collected.labelled
-        label = ctx.collected.label[labelled]
+        held = ctx.collected
+        if not held.rows:
+            raise NotApplicable("there is no model, so there are no layers to look at")
+        label = held.label[held.labelled]
         if len(label) == 0 or int((torch.bincount(label) >= 2).sum()) < 2:
             raise NotApplicable("needs labels of at least two classes with two samples each")
         heads = dict(_heads(ctx))
-        twin = ctx.run(ctx.collected.inputs, twin=True) if ctx.twin is not None else {}
-        twin_label = ctx.collected.label[ctx.collected.input_rows]
+        names = [ctx.class_name(k) for k in range(ctx.num_classes)]
         found: list[Finding] = []
-        for layer, held in ctx.collected.rows.items():
-            rows = held[labelled]
-            moments = CollapseMoments(ctx.num_classes, rows.shape[1])
-            for part, own in zip(rows.split(1024), label.split(1024), strict=True):
-                moments.update(part, own)
-            head = heads.get(layer)
+        for layer, values in held.rows.items():
+            rows, head = values[held.labelled], heads.get(layer)
             weight = head.weight.detach() if head is not None else None
-            targets = TARGETS if head is not None else ()
-            collapse = measure_collapse(moments, weight=weight, targets=targets, level=ctx.level)
-            sample = rows[:SAMPLE]
+            moments, basis = reduced_moments(rows, label, ctx.num_classes, weight=weight)
+            own = weight.double().cpu() if weight is not None else None
+            collapse = measure_collapse(
+                moments,
+                weight=own @ basis if own is not None and basis is not None else own,
+                targets=TARGETS if head is not None else (),
+                level=ctx.level,
+            )
             agreement = None
             if head is not None:
+                means = moments.compute().means
+                sample = rows[:SAMPLE]
                 with torch.inference_mode():
                     logits = head(sample.to(ctx.device)).cpu()
-                agreement = nearest_mean_agreement(sample, moments.compute().means, logits)
-            findings = layer_findings(
-                layer,
-                collapse,
-                level=ctx.level,
-                agreement=agreement,
-                names=[ctx.class_name(k) for k in range(ctx.num_classes)],
-            )
-            findings[0] = self._judged(findings[0], collapse, rows, label, ctx, twin.get(layer), twin_label)
+                agreement = nearest_mean_agreement(sample, means if basis is None else means @ basis.T, logits)
+            findings = layer_findings(layer, collapse, level=ctx.level, agreement=agreement, names=names)
+            findings[0] = self._judged(findings[0], rows, label, ctx, layer)
             found += findings
         return found
 
-    def _judged(
-        self,
-        finding: Finding,
-        collapse: Collapse,
-        rows: Tensor,
-        label: Tensor,
-        ctx: Context,
-        twin: Tensor | None,
-        twin_label: Tensor,
-    ) -> Finding:
+    def _judged(self, finding: Finding, rows: Tensor, label: Tensor, ctx: Context, layer: str) -> Finding:
         if math.isnan(finding.value):
             return dataclasses.replace(finding, verdict="fail", rule="fail if all class means coincide")
         null = shuffled_ratios(rows, label, generator=ctx.generator())
         lowest = float(null.min())
         reference = Reference(float(null.mean()), lowest, float(null.max()), "null", "the same rows, labels shuffled")
-        if twin is not None:
-            known = twin_label >= 0
-            value = _ratio(twin[known], twin_label[known])
+        twin, places = ctx.collected.twin.get(layer), ctx.collected.twin_rows
+        if twin is not None and places is not None:
+            known = ctx.collected.label[places] >= 0
+            value = _ratio(twin[known], ctx.collected.label[places][known])
             reference = Reference(value, kind="untrained", source=ctx.twin_name)
         words = finding.meaning.rstrip(".") + f"; with shuffled labels it would be {float(null.mean()):.2g}."
         finding = dataclasses.replace(finding, reference=reference, meaning=words)
@@ -112,18 +105,22 @@ class NeuralCollapse(Probe):
 def shuffled_ratios(
     rows: Tensor, label: Tensor, *, draws: int = SHUFFLES, generator: torch.Generator | None = None
 ) -> Tensor:
-    """NC1 with the labels shuffled, `[draws]`; the total scatter is computed once."""
+    """NC1 with the labels shuffled, `[draws]`: what is not between the shuffled classes is within them."""
     label = label.unique(return_inverse=True)[1]
     x = rows.double() - rows.double().mean(0)
     counts = torch.bincount(label)
-    total = x.T @ x / len(x)
     means = torch.zeros(draws, len(counts), x.shape[1], dtype=x.dtype)
     for draw in means:
         draw.index_add_(0, label[torch.randperm(len(label), generator=generator)], x)
     means /= counts.unsqueeze(1)
     _, sigma, vt = torch.linalg.svd(means - means.mean(1, keepdim=True), full_matrices=False)
     share = (counts / counts.sum()).to(x)
-    within = ((vt @ total) * vt).sum(2) - ((vt @ means.transpose(1, 2)).square() * share).sum(2)
+    narrow = x.shape[1] < draws * len(counts)
+    if narrow:
+        total = ((vt @ (x.T @ x / len(x))) * vt).sum(2)
+    else:
+        total = torch.stack([(x @ v.T).square().mean(0) for v in vt])
+    within = total - ((vt @ means.transpose(1, 2)).square() * share).sum(2)
     kept = sigma > RELATIVE_CUTOFF**0.5 * sigma[:, :1]
     return torch.where(kept, within / sigma.square(), 0.0).sum(1)
 
@@ -132,8 +129,7 @@ def _ratio(rows: Tensor, label: Tensor) -> float:
     classes, label = label.unique(return_inverse=True)
     if len(classes) < 2:
         return math.nan
-    moments = CollapseMoments(len(classes), rows.shape[1]).update(rows, label)
-    statistics = moments.compute()
+    statistics = reduced_moments(rows, label, len(classes), folds=2)[0].compute()
     return within_between_ratio(statistics.means, statistics.scatter / len(rows))[0]
 
 

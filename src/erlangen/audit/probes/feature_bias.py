@@ -39,12 +39,14 @@ class FeatureBias(Probe):
         self.features = {name: torch.as_tensor(value) for name, value in (features or {}).items()}
 
     def needs(self, ctx: Context) -> Needs:
-        widest = max(ctx.dimensions.values())
+        widest = max(ctx.dimensions.values(), default=0)
         rows = min(ctx.rows, ROWS)
         return Needs(8 * (rows * (5 * widest + 64) + 2 * widest**2), cheaper="layers=... with narrower layers")
 
     def finish(self, ctx: Context) -> list[Finding]:
         held = ctx.collected
+        if not held.rows:
+            raise NotApplicable("there is no model, so there are no layers to look at")
         if self.features:
             longest = int(held.index.max())
             for name, value in self.features.items():
@@ -113,7 +115,7 @@ class FeatureBias(Probe):
         read = float(right.double().mean())
         other = [pair for pair in result.aliased if name in pair]
         value = result.explained[name]
-        told = f"{name} explains {100 * value:.0f} % of the variance and is read with {100 * read:.0f} % accuracy."
+        told = f"{name} explains {100 * max(value, 0.0):.0f} % of the variance and is read with {100 * read:.0f} % accuracy."
         if other:
             told = (
                 f"{name} cannot be told from {next(o for o in other[0] if o != name)}: only what they explain together."

@@ -52,7 +52,7 @@ class Geometry(Probe):
         self.dichotomies = dict(dichotomies or {})
 
     def needs(self, ctx: Context) -> Needs:
-        widest = max(ctx.dimensions.values())
+        widest = max(ctx.dimensions.values(), default=0)
         rows = min(ctx.rows, ROWS)
         aligned = 8 * (6 * ALIGNED_ROWS**2 + ALIGNED_ROWS * torch.Size(ctx.input_shape).numel())
         return Needs(
@@ -63,6 +63,8 @@ class Geometry(Probe):
 
     def finish(self, ctx: Context) -> list[Finding]:
         held = ctx.collected
+        if not held.rows:
+            raise NotApplicable("there is no model, so there are no layers to look at")
         labelled = held.labelled
         label = held.label[labelled]
         classes = label.unique() if len(label) else label
