@@ -45,8 +45,15 @@ def peers(x: torch.Tensor, method: str) -> dict[str, Callable[[], float]]:
     return found
 
 
-def measure(points: int, features: int, method: str, repeats: int, beside: list[str]) -> dict[str, object]:
-    x = torch.randn(points, features, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+def measure(
+    points: int, features: int, method: str, repeats: int, beside: list[str], surface: int
+) -> dict[str, object]:
+    generator = torch.Generator().manual_seed(0)
+    if surface:  # data as such estimates are made for: a bent surface of few dimensions in many features
+        latent = torch.rand(points, surface, generator=generator, dtype=torch.float64)
+        x = torch.sin(2 * latent @ torch.randn(surface, features, generator=generator, dtype=torch.float64))
+    else:
+        x = torch.randn(points, features, generator=generator, dtype=torch.float64)
     cases: dict[str, Callable[[], float]] = {"erlangen": partial(estimate, x, method, k=20)}
     cases |= {name: call for name, call in peers(x, method).items() if name.split(",")[0] in beside}
     values: dict[str, float] = {}
@@ -58,8 +65,8 @@ def measure(points: int, features: int, method: str, repeats: int, beside: list[
     cases["erlangen"]()  # the peers are too slow to be warmed up as well
     timing = interleave(timed, repeats, 0, clock=time.process_time)
     same = all(abs(v - values["erlangen"]) < AGREE * abs(v) for v in values.values())
-    setting = {"points": points, "features": features, "method": method, "same_values": same}
-    print(points, features, method, "same" if same else values, timing.ratios, flush=True)
+    setting = {"points": points, "features": features, "surface": surface, "method": method, "same_values": same}
+    print(points, features, surface, method, "same" if same else values, timing.ratios, flush=True)
     return {**setting, "values": values, **timing.to_dict()}
 
 
@@ -67,6 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--points", type=int, default=20_000)
     parser.add_argument("--features", type=int, nargs="+", default=[5, 30, 512])
+    parser.add_argument("--surfaces", type=int, nargs="+", default=[0, 4], help="0: points that fill all features")
     parser.add_argument("--methods", nargs="+", default=["twonn", "mle"])
     parser.add_argument("--peers", nargs="+", default=["scikit-dimension", "dadapy"])
     parser.add_argument("--repeats", type=int, default=2)
@@ -75,8 +83,10 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = [
-        measure(options.points, features, method, options.repeats, options.peers)
+        measure(options.points, features, method, options.repeats, options.peers, surface)
         for features in options.features
+        for surface in options.surfaces
+        if surface < features
         for method in options.methods
         if not (method == "mle" and features > 100)
     ]
