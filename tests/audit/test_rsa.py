@@ -112,6 +112,8 @@ def test_the_geo_topological_transform(seed: int, dtype: torch.dtype, low: float
     binary = rsa.geo_topological(d, low, low)
     torch.testing.assert_close(rsa.geo_topological(binary, low, low), binary)
     assert set(rsa.upper_triangle(binary).unique().tolist()) <= {0.0, 1.0}
+    middle = rsa.upper_triangle(rsa.geo_topological(d, 0.5, 0.5))
+    assert (middle == 0).sum(1).tolist() == [23, 23]  # of 45 pairs, the one at the threshold is near
     whole = rsa.upper_triangle(rsa.geo_topological(d, 0.0, 1.0, rank_first=False))
     value = rsa.upper_triangle(d)
     least, most = value.amin(1, keepdim=True), value.amax(1, keepdim=True)
