@@ -15,7 +15,7 @@ from erlangen.stats.sketch import count_sketch
 EMBEDDING = "embedding"
 MOST_ROWS = 24
 WIDEST = 4096
-TWIN_ROWS_KEPT = 2000
+TWIN_ROWS_KEPT = 1024
 
 
 class NotApplicable(Exception):

@@ -17,7 +17,7 @@ from erlangen.stats import clopper_pearson, knn_classify
 from erlangen.stats.resample import normal_quantile
 
 LARGE_GAP = 0.1
-ROWS = 2000
+ROWS = 1024
 
 
 @register("generalization", summary="accuracy on held-out samples beside that on the samples it was fitted on")

@@ -15,6 +15,7 @@ from erlangen.stats import effective_rank, participation_ratio, rankme, subsampl
 CITATION = "Garrido et al. 2023, arXiv:2210.02885"
 LEAST_SPREAD = 0.01
 LEAST_RANK = 1.5
+BY_NATURE = 5.0
 
 
 def interval(rows: Tensor, ctx: Context, resamples: int) -> tuple[float, float]:
@@ -37,6 +38,12 @@ def interval(rows: Tensor, ctx: Context, resamples: int) -> tuple[float, float]:
     )
 
 
+def relative_spread(rows: Tensor) -> float:
+    """`sqrt(sum_j Var(z_j) / E |z|^2)`: the share of the root mean square length that tells rows apart."""
+    rows = rows.double()
+    return float(((rows - rows.mean(0)).square().sum(1).mean() / rows.square().sum(1).mean()).sqrt())
+
+
 def collapse_of(rows: Tensor, *, labels: int) -> str | None:
     """How rows have collapsed, in words; None where they have not.
 
@@ -46,9 +53,8 @@ def collapse_of(rows: Tensor, *, labels: int) -> str | None:
     n, d = rows.shape
     if is_constant(rows):
         return f"has collapsed: all {n:,} inputs give the same vector"
-    rows = rows.double()
+    spread, rows = relative_spread(rows), rows.double()
     centred = rows - rows.mean(0)
-    spread = float((centred.square().sum(1).mean() / rows.square().sum(1).mean()).sqrt())
     if spread < LEAST_SPREAD:
         return f"has nearly collapsed: what tells {n:,} inputs apart is {percent(spread)} of the vector's length"
     if min(d, n - 1) >= 4 and labels != 2 and float(effective_rank(_factor(centred))) < LEAST_RANK:
@@ -92,9 +98,13 @@ class RankMe(Probe):
             )
         value = float(rankme(rows))
         low, high = interval(rows, ctx, 20 if layer == EMBEDDING else 6)
+        # an untrained network may have as little spread: then it is the architecture's, not a collapse in training
         twin = ctx.collected.twin.get(layer)
+        varies = twin is not None and not is_constant(twin)
+        by_nature = twin is not None and varies and relative_spread(twin) < BY_NATURE * relative_spread(rows)
+        by_nature = by_nature and "to a line" not in (collapsed or "")
         reference = Reference(float(min(n, d)), kind="theory", source="all dimensions equally used")
-        if twin is not None and not is_constant(twin) and twin.shape[1] == d:
+        if twin is not None and varies and twin.shape[1] == d:
             source = f"{ctx.twin_name}, on {len(twin):,} samples"
             reference = Reference(float(rankme(twin)), kind="untrained", source=source)
         return Finding(
@@ -105,12 +115,12 @@ class RankMe(Probe):
             ci=Interval(low, high, ctx.level, "subsample", n),
             reference=reference,
             direction="higher",
-            verdict="info" if collapsed is None else "fail" if layer == EMBEDDING and "a line" in collapsed else "warn",
+            verdict="info" if collapsed is None else "fail" if layer == EMBEDDING and not by_nature else "warn",
             meaning=f"{_the(layer)} {collapsed}."
             if collapsed is not None
             else f"It uses {value:.1f} of {d} dimensions (measured on {n:,} samples).",
-            rule=f"fail if it lies on a line, warn if its spread is below {LEAST_SPREAD} of its length, else info: no "
-            "threshold on rank holds for every task",
+            rule=f"fail if it lies on a line or its spread is below {LEAST_SPREAD} of its length (a warning only where the "
+            "untrained twin has hardly more), else info: no threshold on rank holds for every task",
             assumptions=("the value grows with the number of samples: compare at equal n",),
             figure=_spectrum(rows, twin) if layer == EMBEDDING else None,
             details={
