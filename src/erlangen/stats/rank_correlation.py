@@ -1,6 +1,5 @@
 """Ranks and rank correlations of many vectors at once; Kendall's tau by sorting instead of by pairs."""
 
-
 import numpy as np
 import torch
 from torch import Tensor
