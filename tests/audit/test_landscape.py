@@ -222,8 +222,7 @@ class Sums(nn.Module):
         return self.theta.view(10, 100).sum(1) + 0 * x
 
 
-@pytest.mark.parametrize("projection", ["fastfood", "orthonormal"])
-def test_the_measured_dimension_of_ten_constraints_is_between_eight_and_sixteen(projection: str) -> None:
+def test_the_measured_dimension_of_ten_constraints_is_between_eight_and_sixteen() -> None:
     x = torch.zeros(4, 10)
     y = normal(10, seed=3, dtype=torch.float32).expand(4, 10)
     found = intrinsic_dimension(
@@ -233,10 +232,9 @@ def test_the_measured_dimension_of_ten_constraints_is_between_eight_and_sixteen(
         dims=[4, 8, 16, 32],
         loss=nn.functional.mse_loss,
         score=lambda output, target: ((output - target).square().mean(-1) < 1e-3).float(),
-        steps=400,
+        steps=250,
         lr=0.01,
         seeds=2,
-        projection=projection,
     )
     assert 8 < found.value <= 16 and found.details["weights"] == 1000 and found.reference is not None
     assert found.ci is not None and 8 < found.ci.low <= found.ci.high <= 16
@@ -263,7 +261,7 @@ def test_what_cannot_be_reached_is_infinite_and_the_record_survives_json() -> No
     def build() -> nn.Module:
         return nn.Sequential(nn.Linear(20, 16), nn.Tanh(), nn.Linear(16, 2))
 
-    found = intrinsic_dimension(build, (x, y), validation=(x, y), dims=[1, 2], steps=200, seeds=2, target=1.0, lr=0.02)
+    found = intrinsic_dimension(build, (x, y), validation=(x, y), dims=[1, 2], steps=60, seeds=2, target=1.0, lr=0.02)
     assert math.isinf(found.value) and "Not even 2 of 370" in found.meaning
     assert Finding.from_dict(json.loads(json.dumps(found.to_dict()))).metric == "landscape.intrinsic_dimension_100"
 

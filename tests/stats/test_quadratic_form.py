@@ -47,12 +47,12 @@ def test_thousands_of_bits_deep_it_is_the_incomplete_gamma_function() -> None:
     torch.testing.assert_close(found, exact, rtol=1e-10, atol=1e-10)
 
 
-@settings(max_examples=8, deadline=None)
-@given(st.integers(1, 80), st.integers(0, 999))
+@settings(max_examples=5, deadline=None)
+@given(st.integers(3, 40), st.integers(0, 999))
 def test_it_grows_and_its_derivative_is_a_density_with_the_right_mean(terms: int, seed: int) -> None:
     lam, nc = form(terms, seed)
     mean, spread = float((lam * (1 + nc)).sum()), float((2 * lam**2 * (1 + 2 * nc)).sum().sqrt())
-    q = torch.linspace(1e-6, 1.0, 250, dtype=torch.float64) * (mean + 14 * spread)
+    q = torch.linspace(1e-6, 1.0, 120, dtype=torch.float64) * (mean + 14 * spread)
     found = quadratic_form_logcdf(lam, nc, q)
     assert bool((found.diff() >= -1e-9).all()) and float(found.max()) <= 0 and float(found[-1]) > -1e-2
     above = float(torch.trapezoid(1 - found.exp(), q))  # E Q = integral of P(Q > q)

@@ -17,6 +17,7 @@ from erlangen.recipes.claim import Claim
 from erlangen.recipes.recipe import Budget, recipe
 
 TEST = 200
+SAMPLES: dict[str, int] = {"smoke": 500, "laptop": 10_000, "full": 50_000}
 EPS = 0.06
 NETS: dict[str, tuple[int, int, int]] = {"smoke": (8, 20, 60), "laptop": (24, 500, 300), "full": (256, 2_000, 900)}
 TRAIN: dict[str, tuple[int, ...]] = {
@@ -86,7 +87,7 @@ def measure(budget: Budget, seed: int) -> dict[str, float]:
     for n in TRAIN[budget]:
         arguments = (rest[0][:n], rest[1][:n], *test)
         exact = inductive_bias(*arguments, eps=EPS, bandwidth=2.0)
-        drawn = inductive_bias(*arguments, eps=EPS, bandwidth=2.0, method="tilted", samples=10_000, seed=seed)
+        drawn = inductive_bias(*arguments, eps=EPS, bandwidth=2.0, method="tilted", samples=SAMPLES[budget], seed=seed)
         bits.append(exact.value)
         gaps.append(abs(exact.value - drawn.value))
         numbers[f"digits.bits_{n}"] = exact.value
