@@ -97,11 +97,10 @@ def _by_candidates(x: Tensor, k: int, block_bytes: int) -> tuple[Tensor, Tensor]
         # the smallest elements lie in the groups whose minima are smallest
         flat = least[:count].flatten(1)
         near_groups = flat.topk(min(take, flat.shape[1]), largest=False, sorted=False).indices
-        tile, group = near_groups // groups, near_groups % groups
-        place = (group.unsqueeze(2) + members).flatten(1)
-        tile = tile.repeat_interleave(GROUP, 1)
-        best = score.take(tile * (block * width) + line[:count] + place).topk(take, largest=False)
-        candidates = (tile * width + place).gather(1, best.indices)
+        place = (near_groups.remainder(groups).unsqueeze(2) + members).flatten(1)
+        of_tile = (near_groups // groups).repeat_interleave(GROUP, 1)
+        best = score.take(of_tile * (block * width) + line[:count] + place).topk(take, largest=False)
+        candidates = (of_tile * width + place).gather(1, best.indices)
         near, which = _sorted(x, own, candidates)
         distances[own], rows[own] = near[:, :k], which[:, :k]
         # whatever is not a candidate is at least as far as the last one, up to rounding
