@@ -19,7 +19,7 @@ def fitted(seed: int, *, tied: bool = False, count: int = 300) -> tuple[Matryosh
     means = 2 * torch.randn(5, DIMS[-1], generator=g)
     label = torch.randint(5, (count,), generator=g)
     z = means[label] + torch.randn(count, DIMS[-1], generator=g) * (0.2 + 2 * torch.rand(count, 1, generator=g))
-    head = MatryoshkaHead(DIMS, 5, tied=tied)
+    head = MatryoshkaHead(DIMS, 5, tied=tied).requires_grad_(False)
     with torch.no_grad():
         for layer in head.heads:
             layer.weight.copy_(means[:, : layer.in_features])
