@@ -165,6 +165,21 @@ def test_open_gates_are_the_model_bit_for_bit_and_nothing_stays_behind() -> None
     assert fingerprint(model) == state and torch.equal(model(x), before)
 
 
+def test_what_follows_in_place_does_not_change_what_was_seen() -> None:
+    model = small().eval()
+    x = torch.randn(3, 1, 7, 7, generator=generator())
+    gate = torch.rand(6, generator=generator())
+    seen: dict[str, list[Tensor]] = {}
+    with torch.no_grad(), gated(model, {"twice": gate}, seen=seen):
+        model(x)
+    with torch.no_grad():
+        first = model.twice(model.stem(x)) * gate[:, None, None]
+        second = model.twice(first.relu()) * gate[:, None, None]
+    assert len(seen["twice"]) == 2
+    torch.testing.assert_close(seen["twice"][0], first)
+    torch.testing.assert_close(seen["twice"][1], second)
+
+
 def test_without_sparsity_the_open_network_stays_open() -> None:
     model = block_network()
     start = {"1": torch.full((12,), 20.0), "3": torch.full((12,), 20.0)}

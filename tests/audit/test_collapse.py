@@ -217,6 +217,15 @@ def test_the_nearest_geometry_is_the_planted_one() -> None:
             assert found["nc2_weights.gof"] < 0.2 * found[f"nc2_weights.{other}"]
 
 
+def test_a_simplex_may_be_anywhere_an_orthogonal_frame_may_not() -> None:
+    x, label = clouds(simplex(5, 8), [6] * 5, 0.0)
+    assert values(x + 3, label, targets=("etf",))["nc2.etf"] < 1e-10
+    frame = torch.linalg.qr(torch.randn(8, 8, generator=generator(), dtype=torch.float64)).Q[:5]
+    x, label = clouds(frame, [6] * 5, 0.0)
+    assert values(x, label, targets=("of",))["nc2.of"] < 1e-10
+    assert values(x + 3, label, targets=("of",))["nc2.of"] > 0.5
+
+
 def test_noise_of_the_means_is_taken_out_of_nc2() -> None:
     found = [values(*clouds(simplex(4, 30), [20] * 4, 0.3, seed), targets=("etf",)) for seed in range(20)]
     raw = sum(f["nc2.etf"] ** 2 for f in found) / 20

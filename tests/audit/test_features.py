@@ -1,5 +1,6 @@
 """Variance that features explain: planted shares, invariances, chance, scikit-learn, a probe."""
 
+import itertools
 import math
 
 import pytest
@@ -95,6 +96,26 @@ def test_correlated_features_are_split_as_regression_says() -> None:
     expected = 0.5 * share(b) + 0.5 * (share(a, b) - share(a))
     assert found.partial["b"] == pytest.approx(expected, rel=1e-6, abs=1e-9)
     assert found.joint == pytest.approx(share(a, b), rel=1e-9)
+
+
+def test_three_features_are_split_over_all_orders() -> None:
+    draw = generator(4)
+    a, b, c = (torch.randint(2, (200,), generator=draw) for _ in range(3))
+    b, c = (
+        torch.where(torch.rand(200, generator=draw) < 0.6, a, b),
+        torch.where(torch.rand(200, generator=draw) < 0.5, b, c),
+    )
+    named = {"a": a, "b": b, "c": c}
+    h = torch.randn(200, 2, generator=draw).double() + torch.stack([a + 2 * b, c - b], 1)
+
+    def joint(names: tuple[str, ...]) -> float:
+        return variance_explained(h, {n: named[n] for n in names}, partial=False).joint if names else 0.0
+
+    found = variance_explained(h, named).partial
+    orders = list(itertools.permutations(named))
+    for name in named:
+        gains = [joint((*o[: o.index(name)], name)) - joint(o[: o.index(name)]) for o in orders]
+        assert found[name] == pytest.approx(sum(gains) / len(gains), rel=1e-6)
 
 
 def test_many_features_are_split_by_random_orders() -> None:
