@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from erlangen.audit.budget import parse_bytes
 from erlangen.audit.degeneracy.sections import batches
 from erlangen.audit.jacobians import output_gradients
 
@@ -21,7 +22,8 @@ class LayerDegeneracy:
     of the layer are linearly dependent, `by_gradients` because its outputs matter only in fewer combinations.
     `synchronised`: sizes of groups of units behind the layer whose ReLUs are on and off together, and `free_by_relu`
     the further directions that they allow together with the next layer; both empty and 0 with `relu=False`, where
-    something else follows. `enough` says whether there were at least four samples for each input.
+    something else follows. `samples` counts the rows that the layer multiplied (a convolution has one at every place);
+    `enough` says whether there were at least four for each input.
     """
 
     layer: str
@@ -78,6 +80,7 @@ def degeneracy_report(
 
     Arguments:
         data: inputs `[n, ...]`, or batches of them. The ranks cannot exceed what the samples span.
+        nbytes: what gradients and patches may take at a time; decides how many samples go together.
         rtol: eigenvalues below this part of the largest count as zero.
         probes: 0 differentiates every output; else this many random combinations of them for every sample, which have
             the same rank but for a coincidence.
@@ -100,10 +103,11 @@ def degeneracy_report(
     grams: dict[str, Tensor] = {}
     kernels: dict[str, Tensor] = {}
     patterns: dict[str, list[Tensor]] = {n: [] for n in layers}
-    followers = _followers(model, layers, batches(data)[0][:2])
-    generator, samples = torch.Generator().manual_seed(seed), 0
-    for x in batches(data):
-        samples += len(x)
+    first = batches(data)[0]
+    followers = _followers(model, layers, first[:2])
+    rows = max(1, parse_bytes(nbytes) // (2 * _bytes_a_sample(model, layers, first[:1])))
+    generator = torch.Generator().manual_seed(seed)
+    for x in (part for batch in batches(data) for part in batch.split(rows)):
         for name, (inputs, outputs) in _run(model, layers, x, nbytes, probes, generator).items():
             grams[name] = grams.get(name, 0) + inputs.T @ inputs
             kernels[name] = kernels.get(name, 0) + outputs[0]
@@ -123,7 +127,7 @@ def degeneracy_report(
             _rank(kernel, rtol),
             _groups(torch.cat(patterns[name])) if relu else [],
             relu,
-            samples,
+            sum(map(len, patterns[name])),
         )
     return found
 
@@ -135,7 +139,7 @@ def _rank(gram: Tensor, rtol: float) -> int:
 
 def _groups(on: Tensor) -> list[int]:
     """Sizes of groups (of at least two) of units with one pattern of on and off; units that are never on are dead."""
-    columns = Counter(tuple(c) for c in on[:, on.any(0)].T.tolist())
+    columns = Counter(c.tobytes() for c in on[:, on.any(0)].T.contiguous().cpu().numpy())
     return sorted((k for k in columns.values() if k > 1), reverse=True)
 
 
@@ -170,6 +174,22 @@ def _followers(model: nn.Module, layers: dict[str, nn.Module], x: Tensor) -> dic
     with _listening(model, {n: watch(n) for n in layers}), mode:
         model(x)
     return {n: mode.found.get(n, set()) for n in layers}
+
+
+@torch.no_grad()
+def _bytes_a_sample(model: nn.Module, layers: dict[str, nn.Module], x: Tensor) -> int:
+    """What one sample holds of gradients and of patches in float64, in all layers together."""
+    total = 0
+
+    def count(module: nn.Module, args: Any, output: Tensor) -> None:
+        nonlocal total
+        places = output[0, 0].numel() if isinstance(module, nn.Conv2d) else output[..., 0].numel()
+        weight = module.get_parameter("weight")
+        total += output.numel() * output.element_size() + 8 * places * (weight[0].numel() + 1)
+
+    with _listening(model, dict.fromkeys(layers, count)):
+        model(x)
+    return max(1, total)
 
 
 class _listening:

@@ -2,19 +2,20 @@
 
 import dataclasses
 
-from torch import nn
+from torch import Tensor
 
 from erlangen.audit.budget import Needs
 from erlangen.audit.degeneracy.communities import Modularity, modularity
 from erlangen.audit.degeneracy.free_directions import LayerDegeneracy, degeneracy_report
 from erlangen.audit.degeneracy.interaction_basis import InteractionBasis
+from erlangen.audit.degeneracy.sections import OUTPUT, Sections
 from erlangen.audit.finding import FigureSpec, Finding, Interval, Reference
 from erlangen.audit.presets import register
 from erlangen.audit.probe import Context, NotApplicable, Probe
 from erlangen.audit.words import percent
 
 CITATION = "Bushnaq et al. 2024, arXiv:2405.10927"
-SAMPLES, COMBINATIONS = 256, 8
+SAMPLES, IMAGES, COMBINATIONS = 256, 64, 8
 WIDEST, CUTS = 128, 3
 CHUNK = 64 * 2**20
 
@@ -34,7 +35,8 @@ class Degeneracy(Probe):
         return Needs(CHUNK + 16 * sum(a * a + b * b for a, b in widths), cheaper="leaving out 'degeneracy'")
 
     def finish(self, ctx: Context) -> list[Finding]:
-        x = ctx.collected.inputs[:SAMPLES].to(ctx.device)
+        x = ctx.collected.inputs
+        x = x[: SAMPLES if x.dim() < 4 else IMAGES].to(ctx.device)
         try:
             found = degeneracy_report(ctx.model, x, probes=COMBINATIONS, nbytes=CHUNK, seed=ctx.seed)
         except ValueError as reason:
@@ -50,7 +52,7 @@ class Degeneracy(Probe):
         ]
         figure = FigureSpec("bars", "Parameters that do nothing on these data", "layer", "share of parameters", series)
         findings[0] = dataclasses.replace(findings[0], figure=figure)
-        return [*findings, self._modules(ctx)]
+        return [*findings, self._modules(ctx, x)]
 
     def _layer(self, ctx: Context, layer: LayerDegeneracy, twin: LayerDegeneracy | None) -> Finding:
         share = layer.free / layer.parameters
@@ -92,15 +94,16 @@ class Degeneracy(Probe):
             },
         )
 
-    def _modules(self, ctx: Context) -> Finding:
-        layers = [n for n in ctx.layers if ctx.dimensions.get(n, WIDEST + 1) <= WIDEST][-CUTS:]
-        layers = [n for n in layers if not isinstance(ctx.model.get_submodule(n), nn.Identity)]
+    def _modules(self, ctx: Context, x: Tensor) -> Finding:
         empty = Finding(self.name, "degeneracy.modularity", float("nan"), verdict="not_applicable", citation=CITATION)
-        if not layers:
-            return dataclasses.replace(empty, meaning=f"no layer has at most {WIDEST} features")
         try:
+            held = Sections(ctx.model, ctx.layers).activations(x[:2]) if ctx.layers else {}
+            layers = [n for n, value in held.items() if n != OUTPUT and value[0].numel() <= WIDEST][-CUTS:]
+            if not layers or held[OUTPUT][0].numel() > WIDEST:
+                why = f"no layer with at most {WIDEST} numbers a sample in front of an output with as few"
+                return dataclasses.replace(empty, meaning=why)
             basis = InteractionBasis(layers, nbytes=CHUNK)
-            basis.fit(ctx.model, ctx.collected.inputs[:SAMPLES].to(ctx.device))
+            basis.fit(ctx.model, x)
             found = modularity(basis.edges(), null=20, seed=ctx.seed)
         except ValueError as reason:
             return dataclasses.replace(empty, meaning=str(reason))
