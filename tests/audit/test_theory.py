@@ -338,6 +338,7 @@ def test_critical_initialisation_without_inputs() -> None:
     done = init_critical_(net, generator=generator())
     assert [row.C_W for row in done] == pytest.approx([1.0, 2.0, 2.0])
     assert float(net[2].weight.detach().var()) * 512 == pytest.approx(2.0, rel=0.02)
+    assert float(net[4].weight.detach().var()) * 512 == pytest.approx(2.0, rel=0.12)  # over fan-in, not fan-out
     assert not net[2].bias.any()
     again = nn.Sequential(*[nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)])
     init_critical_(again, generator=generator(3))
