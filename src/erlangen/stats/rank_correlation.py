@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 BLOCK = 32
-MOST_CELLS = 400_000
+MOST_CELLS = 150_000
 
 
 def sorted_rows(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,14 +117,37 @@ def concordance(x: Tensor, y: Tensor) -> Tensor:
     n = x.shape[-1]
     x_rank, y_rank = dense_ranks(x), dense_ranks(y)
     x_tied, y_tied = _tied_pairs(x_rank), _tied_pairs(y_rank)
-    plain = y_tied == 0
+    few = y_tied <= 4 * n  # of few ties each is looked at; many are sorted away
+    order = y_rank[few].argsort(-1)
+    strict = torch.empty_like(order).scatter_(-1, order, torch.arange(n, device=x.device).expand(order.shape))
+    pairs = [_ties(rank, places) for rank, places in zip(y_rank[few], order, strict=True)]
     lost = torch.empty(len(x), len(y), dtype=torch.int64, device=x.device)
-    for i in range(len(x)):
-        if x_tied[i] == 0 and bool(plain.all()):
-            lost[i] = 2 * inversions(y_rank[:, x_rank[i].argsort()])
-        else:
-            lost[i] = _lost_with_ties(x_rank[i], y_rank)
+    for i, rank in enumerate(x_rank):
+        if len(strict):
+            ordered = strict[:, rank.argsort()] if x_tied[i] == 0 else (rank * n + strict).sort(-1).values % n
+            lost[i, few] = 2 * inversions(ordered) - torch.stack([_miscounted(rank, *tied) for tied in pairs])
+        if len(strict) < len(y):
+            lost[i, ~few] = _lost_with_ties(rank, y_rank[~few])
     return n * (n - 1) // 2 - x_tied[:, None] - y_tied[None, :] - lost
+
+
+def _ties(rank: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+    """Places of all pairs with the same rank, the one that comes first in `order` first."""
+    ordered, one, two = rank[order], [], []
+    for shift in range(1, len(rank)):
+        same = (ordered[shift:] == ordered[:-shift]).nonzero().squeeze(1)
+        if not len(same):
+            break
+        one.append(order[same])
+        two.append(order[same + shift])
+    empty = order[:0]
+    return torch.cat([empty, *one]), torch.cat([empty, *two])
+
+
+def _miscounted(rank: Tensor, one: Tensor, two: Tensor) -> Tensor:
+    """Twice the tied pairs that an arbitrary order of ties made discordant, and once those tied in both."""
+    first, second = rank[one], rank[two]
+    return 2 * (first > second).sum() + (first == second).sum()
 
 
 def concordance_of_rows(x: Tensor, y: Tensor) -> Tensor:
@@ -138,6 +161,8 @@ def _lost_with_ties(x_rank: Tensor, y_rank: Tensor) -> Tensor:
     """Twice the discordant pairs less those tied in both, from dense ranks `[n]` or `[rows, n]` and `[rows, n]`."""
     n = y_rank.shape[-1]
     key = (x_rank * n + y_rank).sort(-1).values  # by x, and by y where x is tied: ties in x are then no inversions
+    if bool((y_rank.amax(-1) == n - 1).all()):  # dense ranks reach n - 1 only without ties
+        return 2 * inversions(key % n)
     order = (key % n).argsort(dim=-1, stable=True)  # and of ties in y the first is the smallest
     places = torch.arange(n, device=y_rank.device).expand(order.shape)
     return 2 * inversions(torch.empty_like(order).scatter_(-1, order, places)) - _tied_pairs(key)
