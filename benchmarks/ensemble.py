@@ -1,10 +1,13 @@
 """Training 64 small networks together beside training them one after the other.
 
 python benchmarks/ensemble.py [--output ensemble.json] [--repeats 3] [--threads 1]
+
+Ratios are of medians of the processor's seconds.
 """
 
 import argparse
 import copy
+import time
 from functools import partial
 
 import torch
@@ -43,7 +46,7 @@ def main() -> None:
         x, y = torch.randn(batch, 20), torch.randint(10, (batch,))
         together = partial(fit_ensemble, models, x, y, steps=options.steps)
         cases = {"loop": partial(loop, models, x, y, options.steps), "together": together}
-        timing = interleave(cases, options.repeats, 1)
+        timing = interleave(cases, options.repeats, 1, time.process_time)
         rows.append({"members": options.members, "width": width, "batch": batch, **timing.to_dict()})
         print(width, batch, timing.ratios, flush=True)
     write_json(options.output, rows)
