@@ -57,7 +57,7 @@ class Claim:
     text: str
     left: str
     relation: Literal["above", "below"]
-    right: str | float = 0.0
+    right: str | float | int = 0.0
     margin: float = 0.0
     control: bool = False
 
