@@ -160,6 +160,22 @@ def test_an_operation_without_a_rule_is_named_and_fixes_what_it_touches() -> Non
     assert ("rnn.weight_ih_l0", 0) in named.slots and ("b.weight", 0) in named.slots
 
 
+def test_tables_of_integers_and_new_tensors_of_a_shape_are_no_obstacle() -> None:
+    class Looked(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b = nn.Linear(3, 6), nn.Linear(6, 2)
+            self.register_buffer("table", torch.tensor([5, 3, 9]))
+
+        def forward(self, x: Tensor) -> Tensor:
+            kinds = self.table[torch.arange(len(x)) % 3]
+            h = self.a(x) * (kinds > 4)[:, None]
+            return self.b(h + torch.zeros_like(h))
+
+    graph = graph_of(Looked(), torch.randn(4, 3))
+    assert list(graph.groups) == ["a"]
+
+
 def test_units_that_only_look_alike_are_withdrawn_by_trying() -> None:
     class Positions(nn.Module):
         """Channels that are told apart by their number, behind the graph's back."""

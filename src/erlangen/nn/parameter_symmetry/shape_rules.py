@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
+from torch.utils._pytree import tree_leaves, tree_map
 
 from erlangen.nn.parameter_symmetry.elementwise import channel_affine, line_or_fix, many
 from erlangen.nn.parameter_symmetry.labels import Labels, spread
@@ -41,6 +41,9 @@ def move(trace: Trace, func: Any, args: Any, kwargs: Any, out: Any) -> None:
     if func.__name__ == "__getitem__" and isinstance(args[1], Tensor) and trace.get(args[1]) is not None:
         trace.give_up("an index computed from units", [args[0], args[1]])
         return
+
+    if all(trace.operand(t) is None for t in tree_leaves((args, kwargs)) if isinstance(t, Tensor)):
+        return  # integers looked up in a table of integers
 
     def replace(which: str) -> Any:
         def label(t: Any) -> Any:
@@ -79,6 +82,10 @@ def pool(trace: Trace, func: Any, args: Any, kwargs: Any, out: Any) -> None:
         if func.__name__ == "pad" and (len(args) > 3 and args[3]):
             result = trace.no_scale(result)
         trace.put(first, result)
+
+
+def only_shape(trace: Trace, func: Any, args: Any, kwargs: Any, out: Tensor) -> None:
+    """A new tensor that takes nothing but the shape of another."""
 
 
 def _dims(args: Any, kwargs: Any, dims: int) -> list[int]:
@@ -217,7 +224,11 @@ def gated(trace: Trace, func: Any, args: Any, kwargs: Any, out: Tensor) -> None:
         trace.put(out, Labels(a, torch.zeros((), dtype=torch.int64).expand(out.shape)))
 
 
+SHAPE_ONLY = """
+zeros_like ones_like empty_like full_like rand_like randn_like new_zeros new_ones new_empty new_full new_tensor
+""".split()  # noqa: SIM905
 RULES: dict[str, Any] = {
+    **dict.fromkeys(SHAPE_ONLY, only_shape),
     **dict.fromkeys(RESHAPES, reshape),
     **dict.fromkeys(MOVES, move),
     **dict.fromkeys(POOLS, pool),
