@@ -148,6 +148,9 @@ def test_blocks_do_not_change_the_empirical_kernel() -> None:
     torch.testing.assert_close(empirical_ntk(net, x, outputs="full", ram=4 * 2 * 24 * 8 * 3), whole)
     torch.testing.assert_close(empirical_ntk(net, x, x, outputs="full"), whole)
     assert empirical_ntk(net, x, y).shape == (5, 4)
+    mixed = empirical_ntk(net, x, torch.cat([y, x]), outputs="full")
+    torch.testing.assert_close(mixed[:, 4:], whole)
+    assert all(p.grad is None for p in net.parameters()) and not net[0]._forward_hooks
     net.eval()
     rows = []
     for one in x:
@@ -156,6 +159,28 @@ def test_blocks_do_not_change_the_empirical_kernel() -> None:
             rows.append(torch.cat([g.flatten() for g in gradient]))
     by_hand = torch.stack(rows)
     torch.testing.assert_close(whole.permute(0, 2, 1, 3).reshape(10, 10), by_hand @ by_hand.T)
+
+
+def test_shared_convolutional_and_row_wise_parameters_all_count() -> None:
+    class Mixed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv, self.twice, self.head = nn.Conv1d(1, 3, 3), nn.Linear(12, 12), nn.Linear(12, 2)
+            self.scale = nn.Parameter(torch.ones(1))
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = torch.tanh(self.conv(x.unsqueeze(1))).flatten(1)
+            return self.scale * self.head(torch.tanh(self.twice(torch.tanh(self.twice(x)))))
+
+    net, x = Mixed().double(), torch.randn(4, 6, generator=generator(), dtype=torch.float64)
+    rows = [
+        torch.cat([g.flatten() for g in torch.autograd.grad(output, list(net.parameters()), retain_graph=True)])
+        for output in net(x).flatten()
+    ]
+    by_hand = torch.stack(rows)
+    found = empirical_ntk(net, x, outputs="full")
+    torch.testing.assert_close(found.permute(0, 2, 1, 3).reshape(8, 8), by_hand @ by_hand.T)
+    torch.testing.assert_close(empirical_ntk(net, x), found.diagonal(dim1=2, dim2=3).mean(2))
 
 
 # --- vertices

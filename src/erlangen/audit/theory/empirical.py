@@ -1,6 +1,8 @@
 """The tangent kernel of an actual network, in blocks that fit a number of bytes."""
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
@@ -23,8 +25,9 @@ def empirical_ntk(
 ) -> Tensor:
     """`J(x) J(y)^T` over all trainable parameters: `[n, m]` averaged over outputs, `[n, m, c, c]` with "full".
 
-    Jacobians are taken for as many parameters and inputs at a time as `ram` allows, so a network of a million
-    parameters needs no more memory than a small one. The model is run in evaluation mode and left as it was.
+    Of linear maps of rows the part is `(a a^T + 1) * (d d^T)`, from their inputs a and the gradients d at their outputs:
+    one backward pass an output. For other parameters Jacobians are taken for as many of them, and of the inputs, at a
+    time as `ram` allows. The model is run in evaluation mode, in which no row may depend on another, and left as it was.
 
     Raises ValueError for an output that is not `[batch, outputs]`, or where a single input exceeds `ram`.
     """
@@ -43,6 +46,13 @@ def empirical_ntk(
         count = example.shape[1]
         size = (len(x), len(x if y is None else y), *((count, count) if outputs == "full" else ()))
         kernel = torch.zeros(size, dtype=example.dtype, device=example.device)
+        firsts = _factors(model, x, count)
+        seconds = firsts if y is None else _factors(model, y, count)
+        for name in firsts.keys() & seconds.keys():
+            first, second = firsts[name], seconds[name]
+            _add_product(kernel, first, second)
+            for own in first.parameters:
+                parameters.pop(own)
         for group in _groups(parameters, count * min(len(x), INPUTS), parse_bytes(ram)):
             _add(kernel, model, group, x, y, count, parse_bytes(ram))
     finally:
@@ -51,8 +61,70 @@ def empirical_ntk(
     return kernel if outputs == "full" else kernel / count
 
 
+@dataclass(frozen=True)
+class _Factors:
+    """Inputs `[n, in]` of a linear map (with a column of ones for a bias) and gradients `[n, c, out]` at its output."""
+
+    parameters: tuple[str, ...]
+    inputs: Tensor
+    slopes: Tensor
+
+
+def _factors(model: nn.Module, x: Tensor, outputs: int) -> dict[str, _Factors]:
+    """The linear maps whose parameters can all be trained, are used nowhere else, and see rows once."""
+    owners = Counter(id(p) for _, p in model.named_parameters(remove_duplicate=False))
+    chosen = {
+        name: module
+        for name, module in model.named_modules()
+        if type(module) is nn.Linear and all(p.requires_grad and owners[id(p)] == 1 for p in module.parameters())
+    }
+    seen: dict[str, list[tuple[Tensor, Tensor]]] = {name: [] for name in chosen}
+
+    def listen(name: str) -> Callable[..., None]:
+        return lambda module, args, output: seen[name].append((args[0], output))
+
+    handles = [module.register_forward_hook(listen(name)) for name, module in chosen.items()]
+    try:
+        with torch.enable_grad():
+            output = model(x)
+    finally:
+        for handle in handles:
+            handle.remove()
+    used = {n: calls[0] for n, calls in seen.items() if len(calls) == 1 and calls[0][0].dim() == 2}
+    used = {n: pair for n, pair in used.items() if pair[1].requires_grad and len(pair[0]) == len(x)}
+    if not used or not output.requires_grad:
+        return {}
+    ends = [pair[1] for pair in used.values()]
+    columns = [
+        torch.autograd.grad(output[:, c].sum(), ends, retain_graph=c < outputs - 1, allow_unused=True)
+        for c in range(outputs)
+    ]
+    found = {}
+    for place, (name, (inputs, end)) in enumerate(used.items()):
+        slopes = torch.stack([torch.zeros_like(end) if g[place] is None else g[place] for g in columns], 1).detach()
+        prefix = f"{name}." if name else ""
+        bias = chosen[name].bias is not None
+        inputs = inputs.detach()
+        inputs = torch.cat([inputs, inputs.new_ones(len(inputs), 1)], 1) if bias else inputs
+        own = (f"{prefix}weight", f"{prefix}bias") if bias else (f"{prefix}weight",)
+        found[name] = _Factors(own, inputs, slopes)
+    return found
+
+
+def _add_product(kernel: Tensor, first: _Factors, second: _Factors) -> None:
+    gram = first.inputs @ second.inputs.T
+    if kernel.dim() == 2:
+        kernel += gram * (first.slopes.flatten(1) @ second.slopes.flatten(1).T)
+        return
+    flat = first.slopes.flatten(0, 1) @ second.slopes.flatten(0, 1).T
+    products = flat.view(*first.slopes.shape[:2], *second.slopes.shape[:2]).permute(0, 2, 1, 3)
+    kernel += gram[:, :, None, None] * products
+
+
 def _groups(parameters: dict[str, Tensor], rows: int, ram: int) -> Iterator[dict[str, Tensor]]:
     """Parameters together as long as the Jacobian of that many rows stays small; each at least by itself."""
+    if not parameters:
+        return
     group: dict[str, Tensor] = {}
     held = 0
     for name, parameter in parameters.items():
