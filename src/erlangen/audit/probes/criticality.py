@@ -18,7 +18,7 @@ from erlangen.audit.verdict import judge
 
 ROWS = 64
 TANGENT_ROWS = 24
-TANGENT_BYTES = 1 << 28
+TANGENT_BYTES = 1 << 26
 CITATION = "Roberts, Yaida and Hanin 2022, arXiv:2106.10165"
 DEPTH = "Schoenholz et al. 2017, arXiv:1611.01232"
 
@@ -202,7 +202,7 @@ class _Directed(nn.Module):
 
 
 def _factor(logarithm: float) -> str:
-    return f"{math.exp(logarithm):.3g}" if abs(logarithm) < 20 else f"10^{logarithm / math.log(10):.0f}"
+    return f"{math.exp(logarithm):.3g}" if abs(logarithm) < 7 else f"10^{logarithm / math.log(10):.1f}"
 
 
 def _growth(twin: Profile | None, ctx: Context, which: str) -> float | None:
@@ -222,7 +222,7 @@ def _tuning(name: str, found: Profile) -> str:
 def _layers(found: Profile, which: str, title: str, twin: Profile | None) -> FigureSpec:
     series = [{"name": "this model", "x": found.names, "y": getattr(found, which).mean(1).tolist()}]
     if which == "signal":
-        series.append({"name": "theory, null of Gaussian layers", "x": found.names, "y": found.predicted.tolist()})
+        series.append({"name": "theory, the baseline", "x": found.names, "y": found.predicted.tolist()})
     elif twin is not None and twin.names == found.names:
         series.append({"name": "untrained twin", "x": twin.names, "y": getattr(twin, which).mean(1).tolist()})
     return FigureSpec("curve", title, "layer", "", series)
