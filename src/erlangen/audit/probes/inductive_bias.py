@@ -60,14 +60,15 @@ class InductiveBias(Probe):
         parts = [(order[test : test + TRAIN], order[:test]) for order in orders]
         own = torch.stack([_bits(embedding, y, *part) for part in parts])  # [splits, shares]
         raw = torch.stack([_bits(inputs, y, *part) for part in parts])
-        return [self._finding(ctx, own, raw, test)]
+        return [self._finding(ctx, own, raw, test, len(parts[0][0]))]
 
-    def _finding(self, ctx: Context, own: Tensor, raw: Tensor, test: int) -> Finding:
+    def _finding(self, ctx: Context, own: Tensor, raw: Tensor, test: int, train: int) -> Finding:
         from scipy.stats import t
 
         place = SHARES.index(ASKED)
         value, reference = float(own[:, place].mean()), float(raw[:, place].mean())
-        reach = float(t.ppf(0.5 + ctx.level / 2, SPLITS - 1)) / math.sqrt(SPLITS)
+        # splits share samples: the corrected variance of Nadeau and Bengio (2003), Inference for the generalization error
+        reach = float(t.ppf(0.5 + ctx.level / 2, SPLITS - 1)) * math.sqrt(1 / SPLITS + test / train)
         half, reference_half = (reach * float(rows[:, place].std()) for rows in (own, raw))
         low, high = own.min(0).values, own.max(0).values
         finding = Finding(
