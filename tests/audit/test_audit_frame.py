@@ -1,5 +1,6 @@
 """What the frame promises of every probe and every kind of input: streaming, plans, data alone, looks, restoration."""
 
+import dataclasses
 import math
 from pathlib import Path
 from typing import Any
@@ -375,3 +376,15 @@ def test_a_model_that_cannot_be_copied_is_audited_without_its_twin() -> None:
 
     report = er.audit(Alone(), blobs(), probes=["rankme", "respect"])
     assert report["rankme", "embedding"].reference.kind == "theory" and report["respect"].reference is None
+
+
+def test_a_report_of_many_layers_and_samples_stays_below_two_megabytes() -> None:
+    first = er.audit(Encoder(), blobs(), group="C4", budget=SMALL)
+    heavy = [
+        dataclasses.replace(f, layer=f"{f.layer}.{i}", details={**f.details, "note": "x" * 30_000})
+        for i in range(4)
+        for f in first.findings[:24]
+    ]
+    page = Report(heavy, first.header, first.panels).to_html()
+    assert len(page.encode()) <= 2_000_000
+    assert "no figures and no details" in page

@@ -37,7 +37,7 @@ register = registry.register
 def choose(probes: Any) -> list[Probe]:
     """Probe objects for a preset, a name, names or objects."""
     if isinstance(probes, str) and probes in PRESETS:
-        probes = [name for name in PRESETS[probes] if name in registry]
+        probes = PRESETS[probes]
     chosen: list[Probe] = []
     for probe in [probes] if isinstance(probes, (str, Probe)) else list(probes):
         if isinstance(probe, str):

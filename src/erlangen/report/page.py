@@ -35,23 +35,36 @@ def render_html(report: Any, proof: Sequence[Any] | None = None, gallery: Sequen
     - `gallery`: rows of a query and its neighbours, shown as the search panel (`gallery.search_section` has the form).
 
     The same input gives the same bytes. A page that would exceed two megabytes shows fewer pictures, then leaves
-    pictures and at last figures out of the embedded numbers, and says so; if that is not enough: `ValueError`.
+    pictures, figures and at last details out of the embedded numbers, and says so; if that is not enough: `ValueError`.
     """
     record = as_record(report)
     record["findings"] = [dict(f) for f in record["findings"] if isinstance(f, Mapping)]
     checks = [check_record(r) for r in proof or []]
-    for most, keep in ((24, "all"), (8, "all"), (8, "no pictures"), (4, "no figures")):
-        page = _page(record, checks, list(gallery or []), most=most, keep=keep)
-        if len(page.encode("utf-8")) <= MAX_BYTES:
-            return page
-    size = len(page.encode("utf-8"))
+    size = 0
+    for keep, most_pictures in (
+        ("all", (24, 8)),
+        ("no pictures", (8,)),
+        ("no figures", (4,)),
+        ("no figures and no details", (2,)),
+    ):
+        numbers = embed_json(_kept(record, keep), ELEMENT)
+        size = len(numbers)
+        if size > MAX_BYTES:
+            continue
+        for most in most_pictures:
+            page = _page(record, checks, list(gallery or []), most=most, keep=keep, numbers=numbers)
+            size = len(page.encode("utf-8"))
+            if size <= MAX_BYTES:
+                return page
     raise ValueError(
         f"report: {len(record['findings'])} findings make {size:,} bytes of HTML, over {MAX_BYTES:,}; "
         "use Report.to_json, or audit fewer layers"
     )
 
 
-def _page(record: dict[str, Any], checks: list[dict[str, Any]], gallery: list[Any], *, most: int, keep: str) -> str:
+def _page(
+    record: dict[str, Any], checks: list[dict[str, Any]], gallery: list[Any], *, most: int, keep: str, numbers: str
+) -> str:
     header = mapping(record.get("header"))
     sections = [
         (
@@ -136,7 +149,7 @@ def _page(record: dict[str, Any], checks: list[dict[str, Any]], gallery: list[An
         f'<a class="skip" href="#content">Skip to the findings</a>{SYMBOLS}'
         f'<div class="frame"><nav aria-label="Sections"><a class="home" href="#top">erlangen</a><ol>{links}</ol></nav>'
         f'<main id="content">{header_card(record)}{three_sentences(record)}{main}{_footer(keep)}</main></div>'
-        f"{embed_json(_kept(record, keep), ELEMENT)}</body></html>\n"
+        f"{numbers}</body></html>\n"
     )
 
 
@@ -150,6 +163,8 @@ def _kept(record: dict[str, Any], keep: str) -> dict[str, Any]:
         return mapping(figure).get("kind") in gone
 
     findings = [{**f, "figure": None} if without(f.get("figure")) else f for f in record["findings"]]
+    if keep == "no figures and no details":
+        findings = [{**f, "details": {}} for f in findings]
     panels = {name: panel for name, panel in mapping(record.get("panels")).items() if not without(panel)}
     return {**record, "findings": findings, "panels": panels}
 
