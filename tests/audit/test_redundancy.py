@@ -32,7 +32,9 @@ def test_planted_equal_units_are_counted_and_warned_of() -> None:
 
 
 def test_no_random_network_has_equal_units() -> None:
-    warned = sum(feature_complexity(network(seed), torch.randn(2, 5), beta=0.0)["0"][1] < 12 for seed in range(200))
+    x = torch.randn(2, 5)
+    graph = er.nn.CouplingGraph.from_model(network(), x)
+    warned = sum(feature_complexity(network(seed), x, beta=0.0, graph=graph)["0"][1] < 12 for seed in range(200))
     assert warned == 0
 
 

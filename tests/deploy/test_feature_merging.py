@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
@@ -43,6 +43,7 @@ def duplicate(model: nn.Module, x: Tensor, generator: torch.Generator) -> nn.Mod
 
 
 @given(WHOLE, seeds)
+@settings(max_examples=8)
 def test_duplicated_units_merge_back_to_the_width_before(name: str, seed: int) -> None:
     for dtype, tolerance in ((torch.float64, 1e-10), (torch.float32, 1e-5)):
         model, x = build(name, seed, dtype)
@@ -62,6 +63,7 @@ def test_duplicated_units_merge_back_to_the_width_before(name: str, seed: int) -
 
 
 @given(WHOLE, seeds)
+@settings(max_examples=8)
 def test_without_duplicates_nothing_merges_at_zero(name: str, seed: int) -> None:
     model, x = build(name, seed)
     merged, report = merge_features(model, x, beta=0.0)
@@ -153,6 +155,7 @@ def test_more_merges_with_more_tolerance_and_whatever_the_order_of_the_units(see
 
 
 @given(seeds)
+@settings(max_examples=8)
 def test_both_rules_give_one_function_for_the_same_clusters(seed: int) -> None:
     model, x = build("mlp relu", seed)
     one, a = merge_features(model, x, beta=0.3, max_ratio=0.12, rule="mean_in_sum_out")
