@@ -106,13 +106,50 @@ def test_sixteen_bit_grey_and_transparency_are_honoured(tmp_path):
     assert (load(tmp_path).x == 255).all()
 
 
+def test_deep_grey_has_one_scale_for_all_images_and_what_does_not_fit_is_refused(tmp_path):
+    Image.fromarray(np.full((2, 2), 250, dtype=np.uint16)).save(tmp_path / "dark.png")
+    assert load(tmp_path).x.unique().tolist() == [1]  # a dark image is dark, not a bright one of 8 bits
+    (tmp_path / "dark.png").unlink()
+    Image.fromarray(np.array([[0, 0.5], [0.25, 1]], dtype=np.float32)).save(tmp_path / "unit.tif")
+    assert load(tmp_path).x.flatten().tolist() == [0, 128, 64, 255]
+    for bad in (np.nan, -1.0, 300.0):
+        Image.fromarray(np.array([[0, bad]], dtype=np.float32)).save(tmp_path / "unit.tif")
+        with pytest.raises(ValueError, match=r"unit\.tif \(its pixels are .*0 \.\. 255\)"):
+            load(tmp_path)
+
+
+def test_a_photo_is_upright_as_its_camera_says(tmp_path):
+    image = Image.fromarray(np.array([[10, 20, 30], [40, 50, 60]], dtype=np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # taken with the camera turned: to be shown turned by 90 degrees clockwise
+    image.save(tmp_path / "turned.png", exif=exif)
+    assert load(tmp_path).x[0, 0].tolist() == [[40, 10], [50, 20], [60, 30]]
+
+
+def test_links_are_followed_once_hidden_folders_are_not_and_dangling_links_are_unreadable(tmp_path):
+    folder, elsewhere = tmp_path / "data", tmp_path / "elsewhere"
+    write_images(folder / "a", 2)
+    write_images(folder / "b", 3)
+    write_images(folder / "b" / ".ipynb_checkpoints", 2)
+    write_images(elsewhere, 4)
+    (folder / "self").symlink_to(".")
+    (folder / "a" / "up").symlink_to("..")
+    (folder / "a" / "more").symlink_to(elsewhere)
+    data = load(folder)
+    assert data.class_names == ["a", "b"] and data.label.tolist() == [0] * 6 + [1] * 3
+    (folder / "b" / "lost.png").symlink_to("nowhere.png")
+    with pytest.raises(ValueError, match=r"cannot read .*lost\.png"):
+        load(folder)
+    assert [path[-8:] for path in load(folder, skip_unreadable=True).skipped] == ["lost.png"]
+
+
 def test_unreadable_image_is_an_error_unless_skipped_and_then_counted_and_listed(tmp_path):
     write_images(tmp_path / "a", 2)
     write_images(tmp_path / "b", 3)
     good = (tmp_path / "b" / "001.png").read_bytes()
     (tmp_path / "b" / "001.png").write_bytes(good[: len(good) // 2])
     (tmp_path / "a" / "000.png").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"000\.png .*skip_unreadable=True") as error:
+    with pytest.raises(ValueError, match=r"000\.png .*skip_unreadable") as error:
         load(tmp_path)
     one_line(error)
     data = load(tmp_path, skip_unreadable=True)

@@ -1,30 +1,51 @@
 """A folder of images, with a folder for each class or without."""
 
 import logging
+import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from erlangen.data.raw import Raw
 
+if TYPE_CHECKING:
+    from PIL import Image
+
 EXTENSIONS = frozenset((".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm"))
 TEST_FOLDERS = ("test", "val", "valid", "validation")
 log = logging.getLogger(__name__)
 
 
+def _is_image(path: Path) -> bool:
+    """By its name; a link to nowhere is an image that cannot be read, not one that is not there."""
+    return path.suffix.lower() in EXTENSIONS and path.name[0] != "." and (path.is_file() or path.is_symlink())
+
+
 def _images_below(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.rglob("*") if p.suffix.lower() in EXTENSIONS and p.is_file() and p.name[0] != ".")
+    """All images in and below `folder`, in order. Links to folders are followed, except to a folder that one is in."""
+    found = []
+    for where, inside, files in os.walk(folder, followlinks=True):
+        inside[:] = [child.name for child in (Path(where, name) for name in inside) if _to_enter(child)]
+        found += [path for path in (Path(where, name) for name in files) if _is_image(path)]
+    return sorted(found)
+
+
+def _to_enter(folder: Path) -> bool:
+    if folder.name[0] == ".":
+        return False
+    return not (folder.is_symlink() and folder.parent.resolve().is_relative_to(folder.resolve()))
 
 
 def _folders(folder: Path) -> list[Path]:
-    return sorted(child for child in folder.iterdir() if child.is_dir() and child.name[0] != ".")
+    return sorted(child for child in folder.iterdir() if child.is_dir() and _to_enter(child))
 
 
 def list_images(folder: Path) -> tuple[list[Path], list[str] | None]:
     """The images of a folder in order, and the class folder of each, or `None` where the folder has none."""
-    flat = sorted(p for p in folder.iterdir() if p.suffix.lower() in EXTENSIONS and p.is_file() and p.name[0] != ".")
+    flat = sorted(path for path in folder.iterdir() if _is_image(path) and not path.is_dir())
     by_class = [(path, child.name) for child in _folders(folder) for path in _images_below(child)]
     if flat and by_class:
         raise ValueError(
@@ -35,19 +56,17 @@ def list_images(folder: Path) -> tuple[list[Path], list[str] | None]:
 
 
 def read_image(path: Path, image_size: int | None) -> np.ndarray:
-    """One image as bytes [height, width] or [height, width, 3]; transparency lies on white, 16-bit grey is scaled.
+    """One image as bytes [height, width] or [height, width, 3]: upright, transparency on white, deep grey scaled.
 
     With `image_size` the shorter side is resized to it and the middle square is kept.
     """
-    from PIL import Image
+    from PIL import Image, ImageOps
 
     with Image.open(path) as opened:
         opened.load()
-        image: Image.Image = opened
+        image: Image.Image = ImageOps.exif_transpose(opened)
         if image.mode.startswith("I") or image.mode == "F":
-            values = np.asarray(image, dtype=np.float64)
-            top = 255.0 if values.max() <= 255 else 65535.0
-            image = Image.fromarray(np.clip(values / top * 255, 0, 255).round().astype(np.uint8))
+            image = Image.fromarray(_as_bytes(image))
         elif image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
             layer = image.convert("RGBA")
             white = Image.new("RGBA", layer.size, "white")
@@ -63,6 +82,19 @@ def read_image(path: Path, image_size: int | None) -> np.ndarray:
             image = image.resize(size, Image.Resampling.BICUBIC)
             image = image.crop((left, upper, left + image_size, upper + image_size))
         return np.asarray(image)
+
+
+def _as_bytes(image: "Image.Image") -> np.ndarray:
+    """Grey of more than 8 bits as bytes: whole numbers are of 0 .. 65535, fractions of 0 .. 1 or else of 0 .. 255."""
+    values = np.asarray(image, dtype=np.float64)
+    low, high = float(values.min()), float(values.max())
+    if image.mode == "F":
+        top, allowed = (1.0 if high <= 1 else 255.0), "fractions of 0 .. 1 or 0 .. 255"
+    else:
+        top, allowed = 65535.0, "whole numbers of 0 .. 65535"
+    if not (low >= 0 and high <= top):
+        raise ValueError(f"its pixels are {low:g} .. {high:g}; readable are {allowed}")
+    return (values / top * 255).round().astype(np.uint8)
 
 
 def _read_all(
@@ -85,13 +117,19 @@ def _read_all(
             if not skip:
                 reason = str(why).split("\n")[0]
                 raise ValueError(
-                    f"data: cannot read {path} ({reason}); repair or remove it, or pass skip_unreadable=True"
+                    f"data: cannot read {path} ({reason}); repair or remove it, or leave such out with skip_unreadable"
                 ) from None
             skipped.append(str(path))
             continue
         kept.append(position)
     if skipped:
-        log.warning("left out %d unreadable images: %s", len(skipped), ", ".join(skipped))
+        more = ", ..." if len(skipped) > 5 else ""
+        log.warning(
+            "left out %d of %d images, unreadable: %s",
+            len(skipped),
+            len(skipped) + len(kept),
+            ", ".join(skipped[:5]) + more,
+        )
     return images, kept, skipped
 
 
