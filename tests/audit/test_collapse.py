@@ -21,6 +21,7 @@ from erlangen.audit.collapse import (
     seli_prediction,
     unconstrained_features,
 )
+from erlangen.audit.collapse.findings import plain
 from erlangen.audit.collapse.moments import reduced_moments
 from erlangen.audit.preserve import fingerprint
 from erlangen.audit.probes.collapse import shuffled_ratios
@@ -295,6 +296,40 @@ def test_the_probe_finds_the_head_and_judges_against_shuffled_labels() -> None:
     assert found["collapse.nc4@body"].value == 1.0
     assert found["collapse.nc2@body"].figure is not None
     assert "collapse.nc2@embedding" not in found
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_probe_finds_the_head_of_a_model_in_any_precision(dtype: torch.dtype) -> None:
+    means = simplex(4, 6, torch.float32)
+    report = audit(
+        Classifier(means).to(dtype), clouds(means, [30] * 4, 0.05), probes=["collapse"], layers=["body"], reference=None
+    )
+    found = {f.key: f for f in report.findings}
+    assert found["collapse.nc1@body"].verdict == "pass" and found["collapse.nc4@body"].value == 1.0
+
+
+def test_the_probe_finds_a_head_that_knows_of_more_classes_than_the_samples_have() -> None:
+    means = simplex(4, 6, torch.float32)
+    x, label = clouds(means, [30] * 4, 0.05)
+    part = x[label < 3], label[label < 3]
+    report = audit(Classifier(means), part, probes=["collapse"], layers=["body"], reference=None)
+    found = {f.key: f for f in report.findings}
+    assert "collapse.nc2@body" in found and "class 3 has no sample: left out" in found["collapse.nc2@body"].warnings
+    model = Classifier(means)
+    report = audit(model.body, part, probes=["collapse"], layers=[], reference=None, classifier=model.head)
+    assert "collapse.nc2@embedding" in {f.key for f in report.findings}
+
+
+def test_where_all_class_means_coincide_nothing_else_is_said() -> None:
+    model = Classifier(simplex(4, 6, torch.float32))
+    x = torch.zeros(40, 6)
+    report = audit(model, (x, torch.arange(40) % 4), probes=["collapse"], layers=["body"], reference=None)
+    assert {f.metric for f in report.findings} == {"collapse.nc1"}
+    assert all(f.verdict == "fail" for f in report.findings)
+
+
+def test_ratios_are_written_as_they_are_read() -> None:
+    assert [plain(v) for v in (0.0, 0.2857, 850.3, 4.1e7, 3e-9)] == ["0", "0.29", "850", "10^7.6", "10^-8.5"]
 
 
 def test_the_probe_says_that_random_labels_have_no_structure() -> None:

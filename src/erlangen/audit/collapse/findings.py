@@ -153,9 +153,11 @@ def layer_findings(
     told = (
         "All class means coincide: there is no variation between classes to compare with."
         if math.isnan(value)
-        else f"Scatter within classes is {value:.2g} times that between their means (0: every class is one point)."
+        else f"Scatter within classes is {plain(value)} times that between their means (0: every class is one point)."
     )
     found = [finding("nc1", "nc1", told)]
+    if math.isnan(value):
+        return found
     found.append(_closest_pair(collapse, finding, names))
     targets = [key[4:] for key in collapse.values if key.startswith("nc2.") and math.isfinite(collapse.values[key])]
     if targets:
@@ -199,8 +201,8 @@ def _closest_pair(collapse: Collapse, finding: Any, names: Sequence[str]) -> Fin
         "cdnv",
         "cdnv_worst",
         f"The two classes that are least apart are {labels[i]} and {labels[j]}: their mean variance is "
-        f"{collapse.values['cdnv_worst']:.2g} of the squared distance between their centres "
-        f"({collapse.values['cdnv']:.2g} on average over pairs).",
+        f"{plain(collapse.values['cdnv_worst'])} of the squared distance between their centres "
+        f"({plain(collapse.values['cdnv'])} on average over pairs).",
         details={"pair": [labels[i], labels[j]], "mean": collapse.values["cdnv"], "matrix": matrix.tolist()},
     )
 
@@ -232,6 +234,13 @@ def _geometry(collapse: Collapse, finding: Any, targets: list[str], names: Seque
             "curve", "Length of class means and classifiers, larger classes first", "class", "length / mean", series
         ),
     )
+
+
+def plain(value: float) -> str:
+    """Two digits of a ratio that may be tiny or huge: `0.29`, `850`, `10^4.6`."""
+    if 0 < value < 1e-4 or value >= 1e5:
+        return f"10^{math.log10(value):.1f}" if math.isfinite(value) else "infinitely many"
+    return f"{value:.2g}" if value < 100 else f"{value:.0f}"
 
 
 def _scaled(name: str, lengths: Tensor, labels: list[str], counts: Tensor, order: Tensor) -> dict[str, Any]:

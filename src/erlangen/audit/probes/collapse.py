@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from erlangen.audit.budget import Needs
-from erlangen.audit.collapse.findings import SAMPLE, layer_findings
+from erlangen.audit.collapse.findings import SAMPLE, layer_findings, plain
 from erlangen.audit.collapse.measure import (
     RELATIVE_CUTOFF,
     TARGETS,
@@ -16,7 +16,7 @@ from erlangen.audit.collapse.measure import (
     within_between_ratio,
 )
 from erlangen.audit.collapse.moments import moments_bytes, reduced_moments
-from erlangen.audit.collect import EMBEDDING
+from erlangen.audit.collect import EMBEDDING, in_its_precision
 from erlangen.audit.finding import Finding, Reference
 from erlangen.audit.presets import register
 from erlangen.audit.probe import Context, NotApplicable, Probe
@@ -60,12 +60,12 @@ class NeuralCollapse(Probe):
         if len(label) == 0 or int((torch.bincount(label) >= 2).sum()) < 2:
             raise NotApplicable("needs labels of at least two classes with two samples each")
         heads = dict(_heads(ctx))
-        names = [ctx.class_name(k) for k in range(ctx.num_classes)]
         found: list[Finding] = []
         for layer, values in held.rows.items():
             rows, head = values[held.labelled], heads.get(layer)
             weight = head.weight.detach() if head is not None else None
-            moments, basis = reduced_moments(rows, label, ctx.num_classes, weight=weight)
+            classes = ctx.num_classes if head is None else head.out_features
+            moments, basis = reduced_moments(rows, label, classes, weight=weight)
             own = weight.double().cpu() if weight is not None else None
             collapse = measure_collapse(
                 moments,
@@ -78,8 +78,9 @@ class NeuralCollapse(Probe):
                 means = moments.compute().means
                 sample = rows[:SAMPLE]
                 with torch.inference_mode():
-                    logits = head(sample.to(ctx.device)).cpu()
+                    logits = _applied(head, sample, ctx)
                 agreement = nearest_mean_agreement(sample, means if basis is None else means @ basis.T, logits)
+            names = [ctx.class_name(k) for k in range(classes)]
             findings = layer_findings(layer, collapse, level=ctx.level, agreement=agreement, names=names)
             findings[0] = self._judged(findings[0], rows, label, ctx, layer)
             found += findings
@@ -96,7 +97,7 @@ class NeuralCollapse(Probe):
             known = ctx.collected.label[places] >= 0
             value = _ratio(twin[known], ctx.collected.label[places][known])
             reference = Reference(value, kind="untrained", source=ctx.twin_name)
-        words = finding.meaning.rstrip(".") + f"; with shuffled labels it would be {float(null.mean()):.2g}."
+        words = finding.meaning.rstrip(".") + f"; with shuffled labels it would be {plain(float(null.mean()))}."
         finding = dataclasses.replace(finding, reference=reference, meaning=words)
         because = f"the lowest of {len(null)} shufflings of the labels"
         return judge(finding, lowest, good="below", because=because)
@@ -133,21 +134,28 @@ def _ratio(rows: Tensor, label: Tensor) -> float:
     return within_between_ratio(statistics.means, statistics.scatter / len(rows))[0]
 
 
+def _applied(head: nn.Linear, rows: Tensor, ctx: Context) -> Tensor:
+    return head(in_its_precision(head, rows.to(ctx.device))).float().cpu()
+
+
 def _heads(ctx: Context) -> list[tuple[str, nn.Linear]]:
-    """Layers with the linear map from them to the classes: the user's classifier, or one inside the model."""
+    """Layers with the linear map from them to the classes: the user's classifier, or one inside the model.
+
+    A head may know of more classes than the samples have.
+    """
     found = []
-    if isinstance(ctx.classifier, nn.Linear) and ctx.classifier.in_features == ctx.collected.embedding.shape[1]:
-        found.append((EMBEDDING, ctx.classifier))
+    given = ctx.classifier
     out = ctx.collected.embedding[:64]
+    if isinstance(given, nn.Linear) and given.in_features == out.shape[1] and given.out_features >= ctx.num_classes:
+        found.append((EMBEDDING, given))
     for module in ctx.model.modules():
-        if not isinstance(module, nn.Linear) or module.out_features != ctx.num_classes:
-            continue
-        if out.shape[1] != module.out_features:
+        if not isinstance(module, nn.Linear) or not ctx.num_classes <= module.out_features == out.shape[1]:
             continue
         for layer, rows in ctx.collected.rows.items():
             if layer != EMBEDDING and rows.shape[1] == module.in_features:
                 with torch.inference_mode():
-                    logits = module(rows[:64].to(ctx.device)).cpu()
-                if torch.allclose(logits, out, rtol=1e-3, atol=1e-4 * float(out.abs().max())):
+                    logits = _applied(module, rows[:64], ctx)
+                slack = max(1e-3, 4 * torch.finfo(module.weight.dtype).eps)
+                if torch.allclose(logits, out, rtol=slack, atol=slack / 10 * float(out.abs().max())):
                     found.append((layer, module))
     return found
