@@ -48,6 +48,12 @@ def test_a_model_without_hidden_units_is_told_so() -> None:
     assert report.findings[0].verdict == "not_applicable" and "output" in report.findings[0].meaning
 
 
+def test_the_probe_takes_models_of_double_precision() -> None:
+    single = er.audit(network(), data(), probes=["feature_complexity"], reference=None)  # type: ignore[operator]
+    double = er.audit(network().double(), data(), probes=["feature_complexity"], reference=None)  # type: ignore[operator]
+    assert [f.details for f in double.findings] == [f.details for f in single.findings]
+
+
 def test_what_is_refused() -> None:
     with pytest.raises(ValueError, match="beta"):
         feature_complexity(network(), torch.randn(2, 5), beta=-1.0)

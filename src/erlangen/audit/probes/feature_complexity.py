@@ -3,6 +3,7 @@
 import dataclasses
 
 from erlangen.audit.budget import Needs
+from erlangen.audit.collect import in_its_precision
 from erlangen.audit.finding import FigureSpec, Finding, Interval, Reference
 from erlangen.audit.presets import register
 from erlangen.audit.probe import Context, NotApplicable, Probe
@@ -30,7 +31,7 @@ class FeatureComplexity(Probe):
         return Needs(3 * 8 * parameters + 4 * 8 * widest**2, cheaper="leaving out 'feature_complexity'")
 
     def finish(self, ctx: Context) -> list[Finding]:
-        example = ctx.collected.inputs[:2].to(ctx.device)
+        example = in_its_precision(ctx.model, ctx.collected.inputs[:2].to(ctx.device))
         graph = CouplingGraph.from_model(ctx.model, example, seed=ctx.seed)
         found = feature_complexity(ctx.model, example, beta=BETAS, graph=graph)
         if not found:
