@@ -197,6 +197,30 @@ def test_the_probe_passes_noise_no_more_often_than_stated() -> None:
     assert tried == 40 and passed <= 4  # at 2.5 % each; above 4 of 40 has probability 0.004
 
 
+@pytest.mark.parametrize("live", [1, 2])
+def test_conditions_that_are_all_alike_teach_nothing(live: int) -> None:
+    condition = torch.arange(80) % 8
+    x = torch.randn(80, 6, generator=generator()).relu() * (condition < live).unsqueeze(1)
+    found = ccgp(x, balanced_dichotomies(8), condition)
+    assert bool(torch.isfinite(found.accuracy).all()) and float(found.accuracy.mean()) == pytest.approx(0.5, abs=0.05)
+
+
+def test_the_probe_takes_classes_that_coincide_many_classes_and_rare_ones() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Body()
+    x = torch.randn(4, 30, generator=generator())[torch.arange(80) % 4 // 2 * 2]
+    twins = audit(model, (x, torch.arange(80) % 4), probes=["geometry"], layers=[], reference=None)
+    found = {f.metric: f for f in twins.findings}
+    assert "geometry.parallelism" not in found and "the same mean" in found["geometry.ccgp"].warnings[-1]
+    x = torch.randn(240, 30, generator=generator())
+    many = audit(model, (x, torch.arange(240) % 60), probes=["geometry"], layers=[], reference=None)
+    ccgp_of = {f.metric: f for f in many.findings}["geometry.ccgp"]
+    assert "14 classes with most samples were looked at, of 60" in ccgp_of.warnings[0]
+    rare = audit(model, (x, (torch.arange(240) < 2).long()), probes=["geometry"], layers=[], reference=None)
+    assert {f.metric for f in rare.findings} == {"geometry.target_alignment", "geometry.input_alignment"}
+
+
 def test_what_is_undefined_says_why() -> None:
     condition = torch.arange(16) % 4
     x = torch.randn(16, 3, generator=generator())

@@ -283,8 +283,10 @@ class _Moments:
         number = int(keep.sum())
         middle = self.means[keep].mean(0)
         gram = second - number * torch.outer(middle, middle)
-        ridge = penalty * float(gram.diagonal().mean()) + 1e-300
-        gram.diagonal().add_(ridge)
+        variance = float(gram.diagonal().mean())
+        if not variance > 1e-9 * float(self.total.diagonal().mean()):  # the rows to learn from are all the same
+            return torch.full((len(rows), len(signs)), 0.5, dtype=torch.float64)
+        gram.diagonal().add_(penalty * variance)
         offset = signs[:, keep].mean(1)
         target = (self.means[keep] - middle).T @ (signs[:, keep] - offset[:, None]).T
         weight = torch.cholesky_solve(target, torch.linalg.cholesky(gram))

@@ -29,6 +29,7 @@ from erlangen.stats import bootstrap_bca, subsample_ci
 ALIGNED_ROWS = 600
 ROWS = 3000
 DICHOTOMIES = 40
+MOST_CLASSES = 14  # so many, and the best pairing for parallelism is found by trying all
 SHUFFLES = 39
 CITATION = "Alleman, Lindsey and Fusi 2024, arXiv:2401.13558; Bernardi et al. 2020"
 
@@ -100,10 +101,14 @@ class Geometry(Probe):
         classes = one_hot(label).double()
         whiches = [("target", classes, target_alignment, "classes"), ("input", inputs, input_alignment, "inputs")]
         for which, other, measure, word in whiches:
-            if len(label) < 8 or (which == "target" and len(label.unique()) < 2) or is_constant(inputs.flatten(1)):
+            if which == "target" and int((torch.bincount(label) >= 2).sum()) < 2:
+                continue
+            if is_constant(other.flatten(1)):
                 continue
 
             def aligned(keep: Tensor, other: Tensor = other, z: Tensor = rows) -> float:
+                if is_constant(z[keep]) or is_constant(other[keep].flatten(1)):
+                    return 0.0  # of one class, or where all inputs give the same, there is nothing to be aligned
                 return measure(z[keep], other[keep], debiased=True)  # noqa: B023
 
             everything = torch.arange(len(rows))
@@ -142,6 +147,9 @@ class Geometry(Probe):
         kept = (count >= 2).nonzero().squeeze(1)
         notes = [f"{ctx.class_name(int(k))} has fewer than two samples" for k in (count < 2).nonzero().squeeze(1)]
         named = self._named(ctx, kept)
+        if not named and len(kept) > MOST_CLASSES:
+            notes = [f"the {MOST_CLASSES} classes with most samples were looked at, of {len(count)}"]
+            kept = count.argsort(descending=True, stable=True)[:MOST_CLASSES].sort().values
         if not named and len(kept) % 2:
             notes.append(f"{ctx.class_name(int(kept[-1]))} left out: halves need an even number of classes")
             kept = kept[:-1]
@@ -154,9 +162,17 @@ class Geometry(Probe):
         else:
             sides = balanced_dichotomies(len(kept), most=DICHOTOMIES, generator=ctx.generator())
             names = [", ".join(ctx.class_name(int(k)) for k in kept[side]) for side in sides]
+        if is_constant(rows):
+            return []
         shatter = shattering_dimension(rows, condition, labels=sides)
         across = ccgp(rows, sides, condition)
-        parallel = parallelism_score(condition_means(rows, condition), sides)
+        means = condition_means(rows, condition)
+        gaps = torch.pdist(means - means.mean(0))
+        apart = bool(gaps.min() > 1e-9 * gaps.max())
+        if not apart:
+            notes.append(
+                "parallelism left out: two classes have the same mean, so no direction leads from one to the other"
+            )
         kind = "the named groupings" if named else f"{len(sides)} random groupings"
         found = [
             self._accuracy(
@@ -168,6 +184,9 @@ class Geometry(Probe):
                 f"Taught {kind} on some classes, it is right about classes it was not taught with accuracy ",
             ),
         ]  # fmt: skip
+        if not apart:
+            return found
+        parallel = parallelism_score(means, sides)
         best = int(parallel.argmax())
         found.append(
             Finding(
