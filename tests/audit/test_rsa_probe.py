@@ -81,3 +81,12 @@ def test_what_cannot_be_measured_says_so() -> None:
     x, _ = blobs()
     unlabelled = er.audit(Encoder(), x, probes="rsa")
     assert [f.metric for f in unlabelled.findings] == ["rsa.topology_between_layers"]
+
+
+def test_what_is_labelled_is_enough() -> None:
+    x, label = blobs()
+    some = torch.where(torch.arange(len(label)) % 3 == 0, -1, label)
+    report = er.audit(Flat(), (x, some), probes="rsa", layers=None)
+    assert report["rsa.class_geometry", "embedding"].verdict == "pass"
+    lone = er.audit(Flat(), (x, (torch.arange(len(x)) == 0).long()), probes="rsa", layers=None)
+    assert [f.verdict for f in lone.findings] == ["not_applicable"]

@@ -51,12 +51,16 @@ class Representational(Probe):
         found = self._classes(ctx, list(layers), geometry, topology, pick)
         if len(layers) > 1:
             found.append(self._layers(ctx, list(layers), topology))
+        if not found:
+            raise NotApplicable("one layer only, and no two classes with two labelled samples each to compare it with")
         return found
 
     def _stimuli(self, ctx: Context) -> Tensor:
-        """Row numbers: as many of each class as there are, among those the reference saw too if it saw any."""
+        """Row numbers: as many of each class as there are, of those with a label that the reference saw, if any."""
         held = ctx.collected
         rows = held.twin_rows if held.twin_rows is not None and len(held.twin_rows) >= 8 else torch.arange(len(held))
+        labelled = rows[held.label[rows] >= 0]
+        rows = labelled if len(labelled) >= 8 else rows
         rows = rows[torch.randperm(len(rows), generator=ctx.generator())]
         label = held.label[rows]
         turn = torch.zeros_like(label)
@@ -68,7 +72,7 @@ class Representational(Probe):
         self, ctx: Context, names: list[str], geometry: Tensor, topology: Tensor, pick: Tensor
     ) -> list[Finding]:
         label = ctx.collected.label[pick]
-        if bool((label < 0).any()) or len(label.unique()) < 2 or len(label.unique()) == len(label):
+        if bool((label < 0).any()) or int((torch.bincount(label) >= 2).sum()) < 2:
             return []
         classes = (label[:, None] != label[None, :]).double()
         value = compare_rdms(geometry, classes, "rho_a")
