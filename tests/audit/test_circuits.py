@@ -11,7 +11,9 @@ from erlangen.audit import audit
 from erlangen.audit.budget import Budget
 from erlangen.audit.circuits import SubArchitectures, TaskDisentangler, gate_layers, gated
 from erlangen.audit.circuits.sub_architectures import agreement
+from erlangen.audit.finding import Finding
 from erlangen.audit.preserve import fingerprint
+from erlangen.audit.probe import Context
 from erlangen.audit.probes.task_circuits import TaskCircuits
 
 
@@ -327,3 +329,44 @@ def test_the_probe_finds_units_and_leaves_the_model_alone() -> None:
 def test_the_probe_needs_logits() -> None:
     report = audit(small(), (torch.randn(40, 1, 7, 7), torch.arange(40) % 5), probes=["task_circuits"])
     assert report.findings[0].verdict == "not_applicable" and "classifier" in report.findings[0].meaning
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+def test_the_probe_takes_models_in_any_precision(dtype: torch.dtype) -> None:
+    model = block_network(4)
+    x, label = block_data(model, 200)
+    report = audit(
+        model.to(dtype),
+        (x, label),
+        probes=[TaskCircuits(epochs=4, trials=2)],
+        reference=None,
+        budget=Budget(orbit_samples=200),
+    )
+    assert {f.metric for f in report.findings} >= {"task_circuits.own_units", "task_circuits.similarity"}
+
+
+class Nothing(TaskCircuits):
+    """Judges units that were drawn at random."""
+
+    def finish(self, ctx: Context) -> list[Finding]:
+        half = {c: {name: torch.arange(12) < 6 for name in ("1", "3")} for c in range(4)}
+        found = SubArchitectures(half, half, dict.fromkeys(half, 0.0), dict.fromkeys(half, "found"))
+        x, label = ctx.collected.inputs, ctx.collected.label[ctx.collected.input_rows]
+        judged = []
+        for seed in range(60):
+            ctx.seed = 1000 + seed
+            judged.append(self.judged(ctx, found.random(generator=generator(seed)), x, label)[0])
+        return judged
+
+
+def test_units_drawn_at_random_pass_no_more_often_than_stated() -> None:
+    model = block_network(12)
+    report = audit(model, block_data(model, 120), probes=[Nothing()], reference=None)
+    assert len(report.findings) == 60 and all(f.threshold is not None for f in report.findings)
+    # its own verdict, before the correction over all; at 2.5 % above 5 of 60 has probability 0.003
+    assert sum(f.ci is not None and f.ci.low >= f.threshold for f in report.findings) <= 5  # type: ignore[operator]
+
+
+def test_a_function_has_no_units_to_switch_off() -> None:
+    finding = audit(lambda x: x[:, :4], torch.rand(40, 8), probes=["task_circuits"]).findings[0]
+    assert finding.verdict == "not_applicable" and not finding.warnings and "no layers" in finding.meaning

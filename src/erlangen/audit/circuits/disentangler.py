@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from erlangen.audit.circuits.gates import gate_layers, gated, listening
 from erlangen.audit.circuits.sub_architectures import SubArchitectures
-from erlangen.audit.collect import as_embedding
+from erlangen.audit.collect import as_embedding, in_its_precision
 from erlangen.audit.preserve import left_as_it_was
 
 log = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ class TaskDisentangler:
         with left_as_it_was(self.model, seed=self.seed), frozen(self.model):
             x, label, members = self._images(loader, tasks)
             device = next((p.device for p in self.model.parameters()), x.device)
-            x, label = x.to(device), label.to(device)
+            x, label = in_its_precision(self.model, x.to(device)), label.to(device)
             sizes = gate_layers(self.model, self.layers, x[:2])
             gates = self._initial(sizes, len(members), start, device)
             originals = _Originals(self, list(sizes), x, label)
@@ -210,11 +210,11 @@ class TaskDisentangler:
                 opened = {name: torch.sigmoid(m) for name, m in leaves.items()}
                 seen: dict[str, list[Tensor]] = {}
                 with gated(self.model, {name: g[owner] for name, g in opened.items()}, seen=seen):
-                    logits = self.classify(self.model(x[rows]))
+                    logits = self.classify(self.model(x[rows])).to(weight)
                 loss = weight @ nn.functional.cross_entropy(logits, label[rows], reduction="none")
                 for name, outputs in seen.items():
                     for output, original in zip(outputs, target[name], strict=True):
-                        loss = loss + weight @ (output - original).flatten(1).square().mean(1)
+                        loss = loss + weight @ (output - original).to(weight).flatten(1).square().mean(1)
                 sparsity = sum((beta @ g.square().mean(1) for g in opened.values()), torch.zeros((), device=x.device))
                 gradients = torch.autograd.grad((loss + sparsity) / depth, list(leaves.values()))
                 with torch.no_grad():
