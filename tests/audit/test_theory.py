@@ -145,7 +145,7 @@ def test_blocks_do_not_change_the_empirical_kernel() -> None:
     x, y = torch.randn(5, 3, dtype=torch.float64), torch.randn(4, 3, dtype=torch.float64)
     whole = empirical_ntk(net, x, outputs="full")
     assert net.training
-    torch.testing.assert_close(empirical_ntk(net, x, outputs="full", ram=4 * 2 * 24 * 8 * 3), whole)
+    torch.testing.assert_close(empirical_ntk(net, x, outputs="full", nbytes=4 * 2 * 24 * 8 * 3), whole)
     torch.testing.assert_close(empirical_ntk(net, x, x, outputs="full"), whole)
     assert empirical_ntk(net, x, y).shape == (5, 4)
     mixed = empirical_ntk(net, x, torch.cat([y, x]), outputs="full")

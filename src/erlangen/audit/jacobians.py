@@ -1,13 +1,15 @@
 """Products with Jacobians, and Grams of Jacobians, in chunks that a byte budget allows."""
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call, jacrev, vmap
+from torch.func import functional_call
 
 from erlangen.audit.budget import parse_bytes
+from erlangen.audit.tangent_kernel import empirical_ntk
+
+__all__ = ["empirical_ntk", "jacobian_gram", "jvp", "output_gradients", "vjp"]
 
 Tangent = dict[str, Tensor]
 
@@ -60,61 +62,6 @@ def vjp(model: nn.Module, x: Tensor, cotangent: Tensor, *, rows: int = 256) -> T
     return total
 
 
-def empirical_ntk(
-    model: nn.Module,
-    x: Tensor,
-    y: Tensor | None = None,
-    *,
-    outputs: Literal["trace", "full"] = "trace",
-    nbytes: str | int = "256MiB",
-) -> Tensor:
-    """The tangent kernel of a network as it is: `K[a, b] = J(x_a) J(y_b)^T`, summed over parameters, in float64.
-
-    Arguments:
-        x: samples `[n, ...]`.
-        y: samples `[m, ...]`; left out, the same as `x`.
-        outputs: "trace" averages over the outputs, `[n, m]`; "full" keeps them, `[n, m, outputs, outputs]`.
-        nbytes: what two blocks of per-sample Jacobians may take; decides how many samples go at a time.
-
-    Raises ValueError where the Jacobian of one sample is over the budget.
-
-    Jacot, Gabriel and Hongler, "Neural Tangent Kernel", 2018, arXiv:1806.07572.
-    """
-    learned, rest = _split(model)
-    was_training = model.training
-    model.eval()
-    try:
-        with torch.no_grad():
-            width = model(x[:1]).shape[1:].numel()
-        size = width * sum(p.numel() * p.element_size() for p in learned.values())
-        rows = _rows(x, 4 * size, nbytes, "the Jacobian")  # two blocks, and as much again while they are made
-
-        def single(own: Tangent, sample: Tensor) -> Tensor:
-            return functional_call(model, {**own, **rest}, (sample.unsqueeze(0),)).flatten()
-
-        jacobian = vmap(jacrev(single), in_dims=(None, 0))
-        made = []
-        for a in x.split(rows):
-            left = jacobian(learned, a)
-            line = []
-            for b in (x if y is None else y).split(rows):
-                right = left if y is None and a is b else jacobian(learned, b)
-                line.append(_kernel(left, right, outputs))
-            made.append(torch.cat(line, 1))
-        return torch.cat(made)
-    finally:
-        model.train(was_training)
-
-
-def _kernel(left: Tangent, right: Tangent, outputs: str) -> Tensor:
-    pattern = "aip,bip->ab" if outputs == "trace" else "aip,bjp->abij"
-    total: Tensor | int = 0
-    for name, part in left.items():
-        total = total + torch.einsum(pattern, part.flatten(2).double(), right[name].flatten(2).double())
-    assert isinstance(total, Tensor)
-    return total / next(iter(left.values())).shape[1] if outputs == "trace" else total
-
-
 def output_gradients(
     outputs: Tensor,
     inputs: Sequence[Tensor],
@@ -125,8 +72,10 @@ def output_gradients(
 ) -> Iterator[tuple[Tensor, ...]]:
     """Gradients of every output by several inputs of its own sample, in chunks `[outputs, samples, ...]`.
 
+    An input that no output depends on gets zeros.
+
     Arguments:
-        outputs: `[samples, ...]`, computed sample by sample from each of `inputs`, with a graph.
+        outputs: `[samples, ...]`, computed sample by sample from `inputs`, with a graph.
         probes: instead of every output, this many random combinations with signs +-1, drawn anew for every sample
             (the mean of their Gram is the same).
         nbytes: what one chunk may take.
@@ -145,7 +94,10 @@ def output_gradients(
             rows = torch.zeros(stop - start, count, dtype=flat.dtype, device=flat.device)
             rows[torch.arange(stop - start), torch.arange(start, stop)] = 1
             basis = rows.unsqueeze(1).expand(-1, samples, -1)
-        yield torch.autograd.grad(flat, tuple(inputs), basis, is_grads_batched=True, retain_graph=True)
+        found = torch.autograd.grad(
+            flat, tuple(inputs), basis, is_grads_batched=True, retain_graph=True, allow_unused=True
+        )
+        yield tuple(t.new_zeros(len(basis), *t.shape) if g is None else g for t, g in zip(inputs, found, strict=True))
 
 
 def jacobian_gram(

@@ -8,17 +8,20 @@ from torch import nn
 from erlangen.audit.budget import Needs
 from erlangen.audit.collect import EMBEDDING, as_embedding
 from erlangen.audit.finding import FigureSpec, Finding, Interval, Reference
+from erlangen.audit.precision import at_least_single
 from erlangen.audit.presets import register
 from erlangen.audit.probe import Context, NotApplicable, Probe
-from erlangen.audit.theory.empirical import empirical_ntk
+from erlangen.audit.tangent_kernel import empirical_ntk
 from erlangen.audit.theory.profile import TRAINABLE, Profile, profile
 from erlangen.audit.theory.tuning import criticality
 from erlangen.audit.theory.vertex import optimal_aspect_ratio, vertex_slope
 from erlangen.audit.verdict import judge
+from erlangen.stats.resample import normal_quantile
 
 ROWS = 64
 TANGENT_ROWS = 24
 TANGENT_BYTES = 1 << 26
+ROUNDING = 1e-7  # eigenvalues below this part of the largest are rounding
 CITATION = "Roberts, Yaida and Hanin 2022, arXiv:2106.10165"
 DEPTH = "Schoenholz et al. 2017, arXiv:1611.01232"
 
@@ -42,18 +45,23 @@ class CriticalityProbe(Probe):
         return Needs(8 * rows * (size + 4 * sum(ctx.dimensions.values())) + TANGENT_BYTES)
 
     def finish(self, ctx: Context) -> list[Finding]:
-        x = ctx.collected.inputs[:ROWS].to(ctx.device)
+        model, x = at_least_single(ctx.model, ctx.collected.inputs[:ROWS].to(ctx.device))
+        reference = at_least_single(ctx.twin, x)[0] if ctx.twin is not None else None
         try:
-            found = profile(ctx.model, x, generator=ctx.generator())
+            found = profile(model, x, generator=ctx.generator())
         except ValueError as reason:
             raise NotApplicable(str(reason)) from reason
-        twin = profile(ctx.twin, x, generator=ctx.generator()) if ctx.twin is not None else None
-        findings = [self._gradients(ctx, found, twin), self._signals(ctx, found, twin), self._susceptibility(found)]
-        findings += self._shape(found)
-        tangent = self._tangent(ctx, x)
+        if not bool(torch.isfinite(found.signal).all() and torch.isfinite(found.gradient).all()):
+            raise NotApplicable("signals or gradients of the model are not finite on these inputs")
+        twin = profile(reference, x, generator=ctx.generator()) if reference is not None else None
+        findings = [self._gradients(ctx, found, twin), self._signals(ctx, found, twin)]
+        findings += [*self._susceptibility(ctx, found), *self._shape(found)]
+        tangent = self._tangent(ctx, model, reference, x)
         return [*findings, tangent] if tangent is not None else findings
 
     def _gradients(self, ctx: Context, found: Profile, twin: Profile | None) -> Finding:
+        if not bool((found.gradient[[0, -1]].mean(1) > 0).all()):
+            return self._none_arrive(found)
         # from the last layer to the first: the other way round than signals
         value, low, high = (-v for v in found.growth(found.gradient, level=ctx.level, generator=ctx.generator()))
         low, high = min(low, high), max(low, high)
@@ -75,9 +83,21 @@ class CriticalityProbe(Probe):
             figure=_layers(found, "gradient", "Squared gradients by layer", twin),
             details={"log_growth": value, "twin": _growth(twin, ctx, "gradient")},
         )
-        if not math.isfinite(value):
-            return finding
         return judge(finding, TRAINABLE, good="below", because="six times the depth over which gradients change by e")
+
+    def _none_arrive(self, found: Profile) -> Finding:
+        """Gradients that are zero at an end of the network for every input."""
+        ends = [name for name, g in ((found.names[i], found.gradient[i]) for i in (0, -1)) if not bool(g.any())]
+        return Finding(
+            "criticality",
+            "criticality.gradient_growth",
+            math.nan,
+            reference=Reference(0.0, 0.0, TRAINABLE, "theory", "a critical network"),
+            verdict="fail",
+            meaning=f"No gradient arrives at {' and '.join(repr(e) for e in ends)}: it is zero for every input.",
+            rule="fail where gradients are zero for every input",
+            citation=DEPTH,
+        )
 
     def _signals(self, ctx: Context, found: Profile, twin: Profile | None) -> Finding:
         value, low, high = found.growth(found.signal, level=ctx.level, generator=ctx.generator())
@@ -97,30 +117,27 @@ class CriticalityProbe(Probe):
             details={"twin": _growth(twin, ctx, "signal")},
         )
 
-    def _susceptibility(self, found: Profile) -> Finding:
+    def _susceptibility(self, ctx: Context, found: Profile) -> list[Finding]:
         """The factor that gradients get in one layer, where it is furthest from 1."""
-        known = found.chi[torch.isfinite(found.chi) & (found.chi > 0)]
-        if not len(known):
-            return Finding(
-                "criticality", "criticality.chi", math.nan, meaning="No layer has a known activation before it."
-            )
-        logarithm = known.log()
-        value = float(known[logarithm.abs().argmax()])
-        entries = min(w.weight.numel() for w in found.weights)
-        spread = math.sqrt(2 / entries)  # of a variance estimated from that many Gaussian weights
+        known = torch.isfinite(found.chi) & (found.chi > 0)
+        if not bool(known.any()):
+            return []
+        place = int(torch.where(known, found.chi.clamp(min=1e-300).log().abs(), -1.0).argmax())
+        value, entries = float(found.chi[place]), found.weights[place].weight.numel()
+        # a variance estimated from that many Gaussian weights
+        reach = math.exp(normal_quantile(0.5 + ctx.level / 2) * math.sqrt(2 / entries))
         stages = sorted({w.before.name for w in found.weights if w.before is not None})
-        tuned = [f"{name}: {_tuning(name, found)}" for name in stages]
+        tuned = [_tuning(name, found) for name in stages]
         names = [n for n, c in zip(found.names, found.chi, strict=True) if math.isfinite(float(c))]
-        return Finding(
+        finding = Finding(
             "criticality",
             "criticality.chi",
             value,
-            ci=Interval(value * (1 - 2 * spread), value * (1 + 2 * spread), 0.95, "exact", entries),
+            ci=Interval(value / reach, value * reach, ctx.level, "normal", entries),
             reference=Reference(1.0, kind="theory", source="criticality"),
             direction="closer",
-            meaning=f"A layer multiplies squared gradients by {value:.3g} at most away from 1; critical is "
-            + "; ".join(tuned)
-            + ".",
+            meaning=f"{found.names[place]!r} changes squared gradients most of all layers, by a factor {value:.3g}; fresh "
+            f"weights keep them with " + "; ".join(tuned) + ".",
             rule="info: a product over all layers is judged, not one",
             assumptions=("a norm or a skip changes what a layer's own factor means",),
             citation=CITATION,
@@ -133,6 +150,7 @@ class CriticalityProbe(Probe):
                 lines=[{"name": "critical", "value": 1.0}],
             ),
         )
+        return [finding]
 
     def _shape(self, found: Profile) -> list[Finding]:
         stages = {w.before.name: w.before for w in found.weights if w.before is not None}
@@ -162,16 +180,16 @@ class CriticalityProbe(Probe):
     def _kernel(self, ctx: Context, model: nn.Module, x: torch.Tensor) -> torch.Tensor:
         """The tangent kernel along one random direction of the output, the same for model and reference."""
         direction = torch.randn(ctx.dimensions[EMBEDDING], 1, generator=ctx.generator()).to(x)
-        return empirical_ntk(_Directed(model, direction / direction.norm()), x.clone(), ram=TANGENT_BYTES)
+        return empirical_ntk(_Directed(model, direction / direction.norm()), x.clone(), nbytes=TANGENT_BYTES)
 
-    def _tangent(self, ctx: Context, x: torch.Tensor) -> Finding | None:
+    def _tangent(self, ctx: Context, model: nn.Module, twin: nn.Module | None, x: torch.Tensor) -> Finding | None:
         few = x[:TANGENT_ROWS]
         try:
             with torch.inference_mode(False):
-                value = _condition(self._kernel(ctx, ctx.model, few))
+                value = _condition(self._kernel(ctx, model, few))
                 reference = None
-                if ctx.twin is not None:
-                    other = _condition(self._kernel(ctx, ctx.twin, few))
+                if twin is not None:
+                    other = _condition(self._kernel(ctx, twin, few))
                     reference = Reference(other, kind="untrained", source=ctx.twin_name)
         except (ValueError, RuntimeError, NotImplementedError):
             return None
@@ -182,8 +200,8 @@ class CriticalityProbe(Probe):
             ci=Interval(value, value),
             reference=reference,
             direction="lower",
-            meaning=f"The slowest direction of training among {len(few)} inputs is 10^{value:.1f} times slower than the "
-            "fastest.",
+            meaning=f"The slowest direction of training among {len(few)} inputs is "
+            f"{'at least ' if value >= -math.log10(ROUNDING) else ''}10^{value:.1f} times slower than the fastest.",
             rule="info: it grows with the number of inputs",
             assumptions=("one random direction of the output; gradient descent with one rate, near this point",),
             citation=CITATION,
@@ -215,8 +233,8 @@ def _tuning(name: str, found: Profile) -> str:
     stage = next(w.before for w in found.weights if w.before is not None and w.before.name == name)
     tuned = criticality(stage)
     if not tuned.exists:
-        return f"no tuning ({tuned.notes})"
-    return f"weights {tuned.C_W:.4g} / fan-in, biases {tuned.C_b:.3g} ({tuned.universality_class})"
+        return f"no variance after {name} ({tuned.notes})"
+    return f"variance {tuned.C_W:.4g} / fan-in after {name} (biases {tuned.C_b:.3g}; {tuned.universality_class})"
 
 
 def _layers(found: Profile, which: str, title: str, twin: Profile | None) -> FigureSpec:
@@ -229,8 +247,8 @@ def _layers(found: Profile, which: str, title: str, twin: Profile | None) -> Fig
 
 
 def _condition(kernel: torch.Tensor) -> float:
-    """The decimal logarithm of largest over smallest eigenvalue, the smallest at least at rounding."""
+    """The decimal logarithm of largest over smallest eigenvalue, the smallest taken to be at least `ROUNDING`."""
     values = torch.linalg.eigvalsh(kernel.double().cpu())
     if not float(values[-1]) > 0:
         raise ValueError("kernel: it is zero")
-    return math.log10(float(values[-1] / values[0].clamp(min=1e-7 * float(values[-1]))))
+    return math.log10(float(values[-1] / values[0].clamp(min=ROUNDING * float(values[-1]))))

@@ -15,7 +15,7 @@ _PUBLIC = {
     "sample_networks": "erlangen.audit.theory.sampling:sample_networks",
     "trace_weights": "erlangen.audit.theory.weights:trace_weights",
     "init_critical_": "erlangen.audit.theory.initialise:init_critical_",
-    "empirical_ntk": "erlangen.audit.theory.empirical:empirical_ntk",
+    "empirical_ntk": "erlangen.audit.tangent_kernel:empirical_ntk",
 }
 __all__ = sorted(_PUBLIC)
 

@@ -21,15 +21,17 @@ def empirical_ntk(
     y: Tensor | None = None,
     *,
     outputs: Literal["full", "trace"] = "trace",
-    ram: str | int = "512MiB",
+    nbytes: str | int = "512MiB",
 ) -> Tensor:
     """`J(x) J(y)^T` over all trainable parameters: `[n, m]` averaged over outputs, `[n, m, c, c]` with "full".
 
     Of linear maps of rows the part is `(a a^T + 1) * (d d^T)`, from their inputs a and the gradients d at their outputs:
     one backward pass an output. For other parameters Jacobians are taken for as many of them, and of the inputs, at a
-    time as `ram` allows. The model is run in evaluation mode, in which no row may depend on another, and left as it was.
+    time as `nbytes` allow. The model is run in evaluation mode, in which no row may depend on another, and left as it was.
 
-    Raises ValueError for an output that is not `[batch, outputs]`, or where a single input exceeds `ram`.
+    Raises ValueError for an output that is not `[batch, outputs]`, or where the Jacobian of a single input exceeds `nbytes`.
+
+    Jacot, Gabriel and Hongler, "Neural Tangent Kernel", 2018, arXiv:1806.07572.
     """
     if outputs not in ("full", "trace"):
         raise ValueError(f"outputs: {outputs!r}; allowed are 'full', 'trace'")
@@ -53,8 +55,8 @@ def empirical_ntk(
             _add_product(kernel, first, second)
             for own in first.parameters:
                 parameters.pop(own)
-        for group in _groups(parameters, count * min(len(x), INPUTS), parse_bytes(ram)):
-            _add(kernel, model, group, x, y, count, parse_bytes(ram))
+        for group in _groups(parameters, count * min(len(x), INPUTS), parse_bytes(nbytes)):
+            _add(kernel, model, group, x, y, count, parse_bytes(nbytes))
     finally:
         for module, training in modes.items():
             module.training = training
@@ -145,7 +147,7 @@ def _add(
     need = 4 * outputs * sum(p.numel() * p.element_size() for p in group.values())
     block = ram // need
     if block < 1:
-        raise ValueError(f"ram: the Jacobian of one input to {next(iter(group))!r} takes {need:,} bytes; allow that")
+        raise ValueError(f"nbytes: the Jacobian of one input to {next(iter(group))!r} takes {need:,} bytes; allow that")
 
     def forward(values: dict[str, Tensor], one: Tensor) -> Tensor:
         return functional_call(model, values, (one.unsqueeze(0),))[0]
