@@ -65,6 +65,36 @@ def test_critical_networks_pass_at_every_seed() -> None:
     assert verdicts.count("fail") == 0 and verdicts.count("pass") >= 28
 
 
+@pytest.mark.parametrize("precision", [torch.float16, torch.bfloat16, torch.float64])
+def test_the_precision_of_the_model_is_no_obstacle(precision: torch.dtype) -> None:
+    net, x = mlp(3, 32).to(precision), data()[0]
+    found = er.audit(net, x, probes=["criticality"])
+    assert found["criticality.gradient_growth"].verdict == "pass" and "criticality.tangent_condition" in str(
+        [f.metric for f in found.findings]
+    )
+    assert next(net.parameters()).dtype == precision
+
+
+def test_zero_gradients_fail_in_words_and_infinite_ones_are_not_applicable() -> None:
+    net, x = mlp(3, 32), data()[0]
+    with torch.no_grad():
+        net[-1].weight.zero_()
+    none = er.audit(net, x, probes=["criticality"])["criticality.gradient_growth"]
+    assert none.verdict == "fail" and "No gradient arrives at '0'" in none.meaning
+    with torch.no_grad():
+        net[-1].weight.fill_(torch.nan)
+    assert [f.verdict for f in er.audit(net, x, probes=["criticality"]).findings] == ["not_applicable"]
+
+
+def test_the_interval_of_a_factor_is_that_of_its_own_layer() -> None:
+    net = nn.Sequential(nn.Linear(12, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 1))
+    with torch.no_grad():
+        net[2].weight.mul_(10)
+    found = er.audit(net, data()[0], probes=["criticality"])["criticality.chi"]
+    assert found.meaning.startswith("'2'") and found.ci.n_effective == 64 * 64
+    assert 0 < found.ci.low < found.value < found.ci.high < 1.1 * found.value
+
+
 def test_in_place_activations_functions_and_norms() -> None:
     class Functional(nn.Module):
         def __init__(self) -> None:
@@ -143,5 +173,10 @@ def test_pictures_and_a_page() -> None:
 def test_too_little_data_is_said_and_not_raised() -> None:
     report = er.audit(None, data(12), probes=list(DATASET))
     assert report["data_dimension"].verdict == "not_applicable"
+    same = er.audit(None, (torch.ones(8, 3), torch.arange(8) % 2), probes=["duplicates", "contradictory_labels"])
+    assert math.isnan(same["duplicates.near"].value) and "nan" not in same["duplicates.near"].meaning
+    partly = (torch.ones(8, 3), torch.tensor([0, 1, -1, -1, -1, 0, 0, 0]))  # 5 labels, one of them 1
+    found = er.audit(None, partly, probes=["contradictory_labels"])["contradictory_labels"]
+    assert found.verdict == "fail" and "4 of 5" in found.meaning
     unlabelled = er.audit(None, data()[0], probes=["contradictory_labels", "label_sharpness"])
     assert {f.verdict for f in unlabelled.findings} == {"not_applicable"}

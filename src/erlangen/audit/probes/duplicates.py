@@ -1,5 +1,7 @@
 """Inputs that the data hold more than once."""
 
+import math
+
 import torch
 
 from erlangen.audit.budget import Needs
@@ -16,13 +18,13 @@ SHOWN = 4
 
 
 def measured(ctx: Context) -> Duplicates:
-    """Duplicates among the kept inputs, with their labels where all have one; computed once an audit."""
+    """Duplicates among the kept inputs; computed once an audit."""
     kept = vars(ctx).get("_duplicates")
     if kept is None or kept[0] is not ctx.collected:
-        rows, label = ctx.collected.raw[:ROWS], ctx.collected.label[:ROWS]
+        rows = ctx.collected.raw[:ROWS]
         if len(rows) < 4:
             raise NotApplicable("needs at least four inputs")
-        kept = (ctx.collected, duplicates(rows, label if bool((label >= 0).all()) else None))
+        kept = (ctx.collected, duplicates(rows))
         vars(ctx)["_duplicates"] = kept
     return kept[1]
 
@@ -44,6 +46,7 @@ class DuplicatesProbe(Probe):
         found = measured(ctx)
         low, high = clopper_pearson(found.extra, found.n, level=ctx.level)
         near = len({place for pair in found.near for place in pair})
+        share = near / found.n if math.isfinite(found.typical) else math.nan
         near_low, near_high = clopper_pearson(near, found.n, level=ctx.level)
         return [
             Finding(
@@ -63,11 +66,15 @@ class DuplicatesProbe(Probe):
             Finding(
                 self.name,
                 "duplicates.near",
-                near / found.n,
-                ci=Interval(near_low, near_high, ctx.level, "clopper-pearson", found.n),
+                share,
+                ci=Interval(near_low, near_high, ctx.level, "clopper-pearson", found.n)
+                if math.isfinite(share)
+                else None,
                 direction="lower",
-                meaning=f"{percent(near / found.n)} of the inputs are closer to another than a tenth of the usual distance "
-                f"({found.typical:.3g}).",
+                meaning=f"{percent(share)} of the inputs are closer to another than a tenth of the usual distance "
+                f"({found.typical:.3g})."
+                if math.isfinite(found.typical)
+                else "Fewer than three of the inputs differ, so there is no usual distance to be near by.",
                 rule="info: near copies may be meant",
                 details={"pairs": [ctx.collected.index[list(pair)].tolist() for pair in found.near[:16]]},
                 figure=_figure(ctx, found),

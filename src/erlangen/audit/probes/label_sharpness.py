@@ -46,6 +46,7 @@ class LabelSharpnessProbe(Probe):
             for _ in range(SHUFFLES)
         ]
         at = found.quantiles[0.01]
+        shuffled = [value for value in null if math.isfinite(value)]  # infinite where copies get different labels
         finite = math.isfinite(found.value)
         return [
             Finding(
@@ -71,8 +72,10 @@ class LabelSharpnessProbe(Probe):
                 "label_sharpness.one_percent",
                 at if math.isfinite(at) else math.nan,
                 reference=Reference(
-                    sum(null) / len(null), min(null), max(null), "null", "the same inputs with shuffled labels"
-                ),
+                    sum(shuffled) / len(shuffled), min(shuffled), max(shuffled), "null", "the same, labels shuffled"
+                )
+                if shuffled
+                else None,
                 direction="lower",
                 meaning=f"For one input in a hundred, another class is closer than {1 / at:.3g}."
                 if 0 < at < math.inf
