@@ -252,7 +252,50 @@ def test_sequences_and_maps_have_features_too() -> None:
     assert torch.allclose(drawn["1"].eigenvalues, b.eigenvalues, rtol=0.25)
 
 
+@given(seeds)
+@few
+def test_units_and_offsets_of_the_inputs_do_not_make_directions_free(seed: int) -> None:
+    x = normal(seed, 60, 4)
+    moved = x * torch.tensor([0.1, 1.0, 5e2, 1e3]).double() + torch.tensor([0.0, 1e4, -1e4, 3.0]).double()
+    model = mlp(seed, (4, 6, 2), nn.Identity)
+    assert degeneracy_report(model, moved)["0"].input_rank == 5
+    moved[:, 1] = 7.0
+    assert degeneracy_report(model, moved)["0"].input_rank == 4
+    moved[:, 0] = 0.2 * moved[:, 2] - moved[:, 3]
+    assert degeneracy_report(model, moved)["0"].input_rank == 3
+
+
+def test_a_layer_that_no_output_depends_on_is_dead_and_other_outputs_are_looked_through() -> None:
+    class Nested(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.used, self.unused = nn.Linear(4, 3), nn.Linear(4, 5)
+
+        def forward(self, x: Tensor) -> dict[str, object]:
+            self.unused(x)
+            return {"first": (self.used(x), x), "second": x}
+
+    report = degeneracy_report(Nested().double(), normal(0, 50, 4))
+    assert report["unused"].dead and not report["used"].dead and report["used"].free == 0
+    assert InteractionBasis(["used"]).fit(Nested().double(), normal(0, 50, 4))["used"].rank == 3
+    alone = degeneracy_report(nn.Conv2d(1, 2, 2).double(), normal(0, 9, 1, 3, 3))[""]
+    assert (alone.inputs, alone.outputs) == (5, 2)
+
+
 def test_what_is_refused() -> None:
+    class Words(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> str:
+            return str(self.a(x))
+
+    with pytest.raises(ValueError, match="model: it must put out a tensor"):
+        degeneracy_report(Words().double(), normal(0, 8, 4))
+    with pytest.raises(ValueError, match="'0' are not finite"):
+        degeneracy_report(mlp(0), torch.full((8, 4), np.nan).double())
+
     class Around(nn.Module):
         def __init__(self) -> None:
             super().__init__()
@@ -293,6 +336,11 @@ def test_the_probe_names_the_causes_and_leaves_the_model_alone() -> None:
     dead = er.audit(model, (x, torch.arange(300) % 3), probes=["degeneracy"])  # type: ignore[operator]
     assert dead["degeneracy.free_share", "0"].verdict == "fail"
     assert dead["degeneracy.modularity"].verdict == "not_applicable"
+    assert "None of the" not in first.meaning
+    model[0].bfloat16(), model[2].bfloat16(), model[4].bfloat16()
+    half = er.audit(model, (x, torch.arange(300) % 3), probes=["degeneracy"])  # type: ignore[operator]
+    assert half["degeneracy.free_share", "0"].details["input_rank"] == 3
+    model.float()
     few_rows = er.audit(model, (x[:12], torch.arange(12) % 3), probes=["degeneracy"])  # type: ignore[operator]
     assert few_rows["degeneracy.free_share", "4"].verdict == "inconclusive"
     assert few_rows["degeneracy.free_share", "4"].needs_samples == 24

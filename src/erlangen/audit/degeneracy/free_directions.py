@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from erlangen.audit.budget import parse_bytes
-from erlangen.audit.degeneracy.sections import batches
+from erlangen.audit.degeneracy.sections import batches, first_tensor
 from erlangen.audit.jacobians import output_gradients
+
+FLAT = 1e-12  # variance below this part of the mean square is rounding
 
 
 @dataclass(frozen=True)
@@ -81,23 +83,22 @@ def degeneracy_report(
     Arguments:
         data: inputs `[n, ...]`, or batches of them. The ranks cannot exceed what the samples span.
         nbytes: what gradients and patches may take at a time; decides how many samples go together.
-        rtol: eigenvalues below this part of the largest count as zero.
+        rtol: eigenvalues below this part of the largest count as zero: of the correlations of the inputs (what does not
+            vary apart), and of `K`.
         probes: 0 differentiates every output; else this many random combinations of them for every sample, which have
             the same rank but for a coincidence.
 
     Layers that run more than once in a pass are left out.
 
-    Raises ValueError for a model without such layers.
+    Raises ValueError for a model without such layers, and where inputs or gradients of a layer are not finite.
 
     Bushnaq et al., 2024, arXiv:2405.10927, sections 2 and 3.
     """
     layers: dict[str, nn.Module] = {
         n: m
         for n, m in model.named_modules()
-        if (isinstance(m, nn.Linear) or (isinstance(m, nn.Conv2d) and m.groups == 1)) and n
+        if isinstance(m, nn.Linear) or (isinstance(m, nn.Conv2d) and m.groups == 1)
     }
-    if isinstance(model, nn.Linear):
-        layers = {"": model}
     if not layers:
         raise ValueError("model: it has no linear or convolutional layers")
     grams: dict[str, Tensor] = {}
@@ -117,19 +118,35 @@ def degeneracy_report(
         if name not in grams:
             continue
         gram, kernel = grams[name], kernels[name]
+        if not bool(torch.isfinite(gram).all() and torch.isfinite(kernel).all()):
+            raise ValueError(f"model: inputs or gradients of {name or 'the layer'!r} are not finite on these data")
         relu = followers[name] == {"relu"}
         found[name] = LayerDegeneracy(
             name,
             len(gram) * len(kernel),
             len(gram),
             len(kernel),
-            _rank(gram, rtol),
+            _input_rank(gram, rtol),
             _rank(kernel, rtol),
             _groups(torch.cat(patterns[name])) if relu else [],
             relu,
             sum(map(len, patterns[name])),
         )
     return found
+
+
+def _input_rank(gram: Tensor, rtol: float) -> int:
+    """The rank of a Gram whose last column is that of a constant 1, whatever the inputs' units and offsets.
+
+    That is 1 for the constant and the rank of the correlations; inputs that vary by rounding only have none.
+    """
+    count, mean = gram[-1, -1], gram[:-1, -1] / gram[-1, -1]
+    square = gram.diagonal()[:-1] / count
+    covariance = gram[:-1, :-1] / count - mean[:, None] * mean
+    variance = covariance.diagonal()
+    varies = (variance > FLAT * square) & (variance > FLAT * square.max())
+    covariance, scale = covariance[varies][:, varies], variance[varies].sqrt()
+    return 1 + (_rank(covariance / (scale[:, None] * scale), rtol) if len(scale) else 0)
 
 
 def _rank(gram: Tensor, rtol: float) -> int:
@@ -234,7 +251,7 @@ def _run(
         return hook
 
     with _listening(model, {n: keep(n) for n in layers}), torch.enable_grad():
-        out = model(x).flatten(1)
+        out = first_tensor(model(x)).flatten(1)
     held = {n: pair for n, pair in held.items() if n not in again}
     kernels: dict[str, Any] = dict.fromkeys(held, 0.0)
     for chunk in output_gradients(

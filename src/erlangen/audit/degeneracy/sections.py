@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from erlangen.nn.tap import resolve_layers
 
@@ -13,6 +14,14 @@ OUTPUT = "output"
 
 class _Reached(Exception):
     """The layer that was waited for has run."""
+
+
+def first_tensor(output: Any) -> Tensor:
+    """The first tensor in what a model returns, however that is nested."""
+    found = next((leaf for leaf in tree_leaves(output) if isinstance(leaf, Tensor)), None)
+    if found is None or found.dim() < 2:
+        raise ValueError("model: it must put out a tensor [samples, ...], or a collection that starts with one")
+    return found
 
 
 def rows_of(value: Tensor) -> Tensor:
@@ -40,7 +49,7 @@ class Sections:
         training = [m for m in self.model.modules() if m.training]
         self.model.eval()
         try:
-            return self.model(x)
+            return first_tensor(self.model(x))
         except _Reached:
             return None
         finally:

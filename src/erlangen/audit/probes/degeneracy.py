@@ -2,7 +2,7 @@
 
 import dataclasses
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from erlangen.audit.budget import Needs
 from erlangen.audit.degeneracy.communities import Modularity, modularity
@@ -10,6 +10,7 @@ from erlangen.audit.degeneracy.free_directions import LayerDegeneracy, degenerac
 from erlangen.audit.degeneracy.interaction_basis import InteractionBasis
 from erlangen.audit.degeneracy.sections import OUTPUT, Sections
 from erlangen.audit.finding import FigureSpec, Finding, Interval, Reference
+from erlangen.audit.precision import at_least_single
 from erlangen.audit.presets import register
 from erlangen.audit.probe import Context, NotApplicable, Probe
 from erlangen.audit.words import percent
@@ -36,14 +37,16 @@ class Degeneracy(Probe):
 
     def finish(self, ctx: Context) -> list[Finding]:
         x = ctx.collected.inputs
-        x = x[: SAMPLES if x.dim() < 4 else IMAGES].to(ctx.device)
+        model, x = at_least_single(ctx.model, x[: SAMPLES if x.dim() < 4 else IMAGES].to(ctx.device))
         try:
-            found = degeneracy_report(ctx.model, x, probes=COMBINATIONS, nbytes=CHUNK, seed=ctx.seed)
+            found = degeneracy_report(model, x, probes=COMBINATIONS, nbytes=CHUNK, seed=ctx.seed)
         except ValueError as reason:
             raise NotApplicable(str(reason)) from None
         twin = {}
         if ctx.twin is not None:
-            twin = degeneracy_report(ctx.twin, x, probes=COMBINATIONS, nbytes=CHUNK, seed=ctx.seed)
+            twin = degeneracy_report(
+                at_least_single(ctx.twin, x)[0], x, probes=COMBINATIONS, nbytes=CHUNK, seed=ctx.seed
+            )
         findings = [self._layer(ctx, layer, twin.get(name)) for name, layer in found.items()]
         names = list(found)
         series = [
@@ -52,12 +55,13 @@ class Degeneracy(Probe):
         ]
         figure = FigureSpec("bars", "Parameters that do nothing on these data", "layer", "share of parameters", series)
         findings[0] = dataclasses.replace(findings[0], figure=figure)
-        return [*findings, self._modules(ctx, x)]
+        return [*findings, self._modules(ctx, model, x)]
 
     def _layer(self, ctx: Context, layer: LayerDegeneracy, twin: LayerDegeneracy | None) -> Finding:
         share = layer.free / layer.parameters
+        counted = f"At least {percent(share)}" if layer.free else "None"
         meaning = (
-            f"At least {percent(share)} of {layer.parameters:,} directions in the weights change nothing on these "
+            f"{counted} of the {layer.parameters:,} directions in its weights can be seen to change nothing on these "
             f"data: its inputs span {layer.input_rank} of {layer.inputs} dimensions, its outputs matter in "
             f"{layer.gradient_rank} of {layer.outputs}."
         )
@@ -81,7 +85,10 @@ class Degeneracy(Probe):
             rule="fail if no output depends on the layer; inconclusive with fewer than 4 samples for each of its "
             "inputs, since the rank cannot exceed what they span; else info",
             needs_samples=None if layer.enough else 4 * layer.inputs,
-            assumptions=("to second order in the change of one layer at a time",),
+            assumptions=(
+                "to second order in the change of one layer at a time",
+                "what moves the outputs less than a thousandth as much as the most counts as nothing",
+            ),
             warnings=warnings,
             citation=CITATION,
             details={
@@ -94,16 +101,16 @@ class Degeneracy(Probe):
             },
         )
 
-    def _modules(self, ctx: Context, x: Tensor) -> Finding:
+    def _modules(self, ctx: Context, model: nn.Module, x: Tensor) -> Finding:
         empty = Finding(self.name, "degeneracy.modularity", float("nan"), verdict="not_applicable", citation=CITATION)
         try:
-            held = Sections(ctx.model, ctx.layers).activations(x[:2]) if ctx.layers else {}
+            held = Sections(model, ctx.layers).activations(x[:2]) if ctx.layers else {}
             layers = [n for n, value in held.items() if n != OUTPUT and value[0].numel() <= WIDEST][-CUTS:]
             if not layers or held[OUTPUT][0].numel() > WIDEST:
                 why = f"no layer with at most {WIDEST} numbers a sample in front of an output with as few"
                 return dataclasses.replace(empty, meaning=why)
             basis = InteractionBasis(layers, nbytes=CHUNK)
-            basis.fit(ctx.model, x)
+            basis.fit(model, x)
             found = modularity(basis.edges(), null=20, seed=ctx.seed)
         except ValueError as reason:
             return dataclasses.replace(empty, meaning=str(reason))
