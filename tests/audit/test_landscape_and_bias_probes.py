@@ -63,6 +63,22 @@ def test_a_collapsed_embedding_is_not_applicable() -> None:
     assert [f.verdict for f in report.findings if f.probe == "inductive_bias"] == ["not_applicable"]
 
 
+def test_an_embedding_that_mixes_the_classes_fails_in_words() -> None:
+    class Signs(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return (x[:, 5:6] > 0).float()
+
+    found = er.audit(Signs(), blobs(), probes=["inductive_bias"], reference=None)["inductive_bias"]
+    assert found.verdict == "fail" and "inf" not in found.meaning and "No smooth function" in found.meaning
+    assert er.audit(None, blobs(), probes=["inductive_bias"])["inductive_bias"].meaning.startswith("there is no model")
+
+
+def test_an_undecided_audit_asks_for_samples_and_not_for_splits() -> None:
+    found = er.audit(nn.Flatten(), blobs(120), probes=["inductive_bias"], reference=None)["inductive_bias"]
+    assert found.ci is not None and found.ci.n_effective == 120
+    assert found.needs_samples is None or found.needs_samples > 120
+
+
 def test_the_landscape_of_the_audited_architecture() -> None:
     model = nn.Sequential(nn.Linear(12, 24), nn.ReLU(), nn.Linear(24, 8))
     before = copy.deepcopy(model.state_dict())

@@ -40,7 +40,7 @@ class InductiveBias(Probe):
     name = "inductive_bias"
 
     def needs(self, ctx: Context) -> Needs:
-        both = max(ctx.dimensions.values()) + torch.Size(ctx.input_shape).numel()
+        both = max(ctx.dimensions.values(), default=0) + torch.Size(ctx.input_shape).numel()
         return Needs(8 * (TRAIN + TEST) * (both + 4 * (TRAIN + TEST)) + (1 << 28), labels=True)
 
     def finish(self, ctx: Context) -> list[Finding]:
@@ -51,6 +51,8 @@ class InductiveBias(Probe):
             raise NotApplicable(f"needs at least {LEAST} labelled inputs of two classes")
         embedding = held.embedding[held.input_rows][known]
         inputs = held.inputs[known].flatten(1)
+        if not bool(torch.isfinite(embedding).all()):
+            raise NotApplicable("undefined: the embedding is not finite")
         if is_constant(embedding):
             raise NotApplicable("undefined: the embedding does not vary with the input")
         y = torch.nn.functional.one_hot(label, ctx.num_classes).double()
@@ -66,6 +68,8 @@ class InductiveBias(Probe):
         from scipy.stats import t
 
         place = SHARES.index(ASKED)
+        if not bool(own[:, place].isfinite().all()):
+            return self._out_of_reach(bool(raw[:, place].isfinite().all()), test)
         value, reference = float(own[:, place].mean()), float(raw[:, place].mean())
         # splits share samples: the corrected variance of Nadeau and Bengio (2003), Inference for the generalization error
         reach = float(t.ppf(0.5 + ctx.level / 2, SPLITS - 1)) * math.sqrt(1 / SPLITS + test / train)
@@ -76,7 +80,7 @@ class InductiveBias(Probe):
             "inductive_bias.bits",
             value,
             layer=EMBEDDING,
-            ci=Interval(max(0.0, value - half), value + half, ctx.level, "subsample", SPLITS),
+            ci=Interval(max(0.0, value - half), value + half, ctx.level, "subsample", train + test),
             reference=Reference(
                 reference,
                 max(0.0, reference - reference_half),
@@ -85,7 +89,7 @@ class InductiveBias(Probe):
                 "the same for functions of the inputs",
             ),
             meaning=f"A smooth function of the embedding that fits labelled samples explains 80 % of the labels "
-            f"of {test} others once in 2^{value:.1f} draws; a function of the inputs once in 2^{reference:.1f}.",
+            f"of {test} others once in {_draws(value)} draws; a function of the inputs once in {_draws(reference)}.",
             assumptions=(
                 "radial kernel, bandwidth the median distance, label noise 0.01",
                 f"error to reach: a fifth of the variance of the labels, on {test} samples",
@@ -111,6 +115,24 @@ class InductiveBias(Probe):
         )
         return judge(finding, finding.reference.low, good="below", because="functions of the inputs, lower end")  # type: ignore[union-attr]
 
+    def _out_of_reach(self, inputs_can: bool, test: int) -> Finding:
+        """Functions of the embedding have an error in common that is above the one asked for."""
+        return Finding(
+            "inductive_bias",
+            "inductive_bias.bits",
+            math.nan,
+            layer=EMBEDDING,
+            verdict="fail" if inputs_can else "info",
+            meaning=f"No smooth function of the embedding that fits labelled samples explains 80 % of the labels of {test} "
+            f"others; {'some' if inputs_can else 'nor does one'} of the inputs{' do' if inputs_can else ''}.",
+            rule="fail where functions of the inputs can and functions of the embedding cannot",
+            citation=CITATION,
+        )
+
+
+def _draws(bits: float) -> str:
+    return f"2^{bits:.1f}" if bits < 100 else f"2^{bits:.0f}"
+
 
 def _bits(x: Tensor, y: Tensor, train: Tensor, test: Tensor) -> Tensor:
     """Bits at every share of the labels' variance."""
@@ -120,7 +142,7 @@ def _bits(x: Tensor, y: Tensor, train: Tensor, test: Tensor) -> Tensor:
     posterior = interpolants(x[train], y[train] - y[train].mean(0), x[test], kernel=rbf(bandwidth), noise=NOISE)
     offset, lam, nc, df = posterior.error_law(y[test] - y[train].mean(0))
     variance = float((y[test] - y[train].mean(0)).square().mean())
-    if not len(lam):
-        return torch.full((len(SHARES),), torch.inf, dtype=torch.float64)
     asked = variance * torch.tensor(SHARES, dtype=torch.float64) - offset
+    if not len(lam):  # all functions have the same error
+        return torch.where(asked >= 0, 0.0, torch.inf).double()
     return quadratic_form_logcdf(lam, nc, asked, df=df).abs() / math.log(2)
