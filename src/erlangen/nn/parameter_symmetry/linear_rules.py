@@ -22,7 +22,8 @@ def read(trace: Trace, x: Tensor, weight: Tensor, axis: int, at: int) -> None:
     if labels is None:
         return
     if not trace.is_named(weight):
-        trace.fix(labels, "is read by a weight that is computed, not a parameter")
+        single = weight.numel() == 1
+        trace.fix(labels, "is one unit only" if single else "is read by a weight that is computed, not a parameter")
         return
     lines = line_or_fix(trace, labels, at, SPLIT)
     if lines is None:
