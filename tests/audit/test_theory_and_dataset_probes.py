@@ -170,6 +170,17 @@ def test_pictures_and_a_page() -> None:
     assert er.audit.Report.from_json(report.to_json()).sentences() == report.sentences()
 
 
+def test_a_plan_that_is_too_large_names_a_number_of_samples_that_fits() -> None:
+    x, y = torch.rand(400, 3, 32, 32, generator=generator()), torch.arange(400) % 3
+    small = er.audit.Budget(ram="80MiB")
+    with pytest.raises(ValueError, match="cheaper") as refused:
+        er.audit(None, (x, y), probes=["duplicates", "scaling_law"], budget=small)
+    samples = int(str(refused.value).rsplit("samples=", 1)[1].rstrip(")"))
+    fitting = er.audit.Budget(ram="80MiB", samples=samples)
+    assert 40 < samples < 400
+    er.audit(None, (x, y), probes=["duplicates", "scaling_law"], budget=fitting)
+
+
 def test_too_little_data_is_said_and_not_raised() -> None:
     report = er.audit(None, data(12), probes=list(DATASET))
     assert report["data_dimension"].verdict == "not_applicable"

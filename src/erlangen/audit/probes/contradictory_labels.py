@@ -4,7 +4,8 @@ from erlangen.audit.budget import Needs
 from erlangen.audit.finding import Finding, Interval, Reference
 from erlangen.audit.presets import register
 from erlangen.audit.probe import Context, NotApplicable, Probe
-from erlangen.audit.probes.duplicates import measured, need
+from erlangen.audit.probes.duplicates import ROWS, measured
+from erlangen.audit.probes.raw_inputs import raw_needs
 from erlangen.stats import clopper_pearson
 
 
@@ -15,7 +16,7 @@ class ContradictoryLabels(Probe):
     name = "contradictory_labels"
 
     def needs(self, ctx: Context) -> Needs:
-        return need(ctx, labels=True)
+        return raw_needs(ctx, ROWS, labels=True)
 
     def finish(self, ctx: Context) -> list[Finding]:
         found = measured(ctx)

@@ -9,6 +9,7 @@ from erlangen.audit.dataset.dimension import IntrinsicDimension, intrinsic_dimen
 from erlangen.audit.finding import FigureSpec, Finding, Interval, Reference
 from erlangen.audit.presets import register
 from erlangen.audit.probe import Context, NotApplicable, Probe
+from erlangen.audit.probes.raw_inputs import raw_needs
 from erlangen.stats.intrinsic_dimension import estimate
 
 ROWS = 4000
@@ -40,8 +41,7 @@ class DataDimension(Probe):
     name = "data_dimension"
 
     def needs(self, ctx: Context) -> Needs:
-        values = torch.Size(ctx.input_shape).numel()
-        return Needs((1 << 25) + 24 * min(ctx.rows, ROWS) * values, raw=True)
+        return raw_needs(ctx, ROWS)
 
     def finish(self, ctx: Context) -> list[Finding]:
         found, rows = measured(ctx)

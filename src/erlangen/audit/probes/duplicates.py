@@ -2,14 +2,13 @@
 
 import math
 
-import torch
-
 from erlangen.audit.budget import Needs
 from erlangen.audit.dataset.copies import Duplicates, duplicates
 from erlangen.audit.finding import FigureSpec, Finding, Interval, Reference
 from erlangen.audit.panels import picture
 from erlangen.audit.presets import register
 from erlangen.audit.probe import Context, NotApplicable, Probe
+from erlangen.audit.probes.raw_inputs import raw_needs
 from erlangen.audit.words import percent
 from erlangen.stats import clopper_pearson
 
@@ -29,10 +28,6 @@ def measured(ctx: Context) -> Duplicates:
     return kept[1]
 
 
-def need(ctx: Context, *, labels: bool = False) -> Needs:
-    return Needs((1 << 25) + 24 * min(ctx.rows, ROWS) * torch.Size(ctx.input_shape).numel(), labels=labels, raw=True)
-
-
 @register("duplicates", summary="inputs that repeat another, exactly or nearly")
 class DuplicatesProbe(Probe):
     """The share of inputs that repeat another one exactly; any is a warning, as a split may put it on both sides."""
@@ -40,7 +35,7 @@ class DuplicatesProbe(Probe):
     name = "duplicates"
 
     def needs(self, ctx: Context) -> Needs:
-        return need(ctx)
+        return raw_needs(ctx, ROWS)
 
     def finish(self, ctx: Context) -> list[Finding]:
         found = measured(ctx)

@@ -11,6 +11,7 @@ from erlangen.audit.finding import FigureSpec, Finding, Interval, Reference
 from erlangen.audit.panels import picture
 from erlangen.audit.presets import register
 from erlangen.audit.probe import Context, NotApplicable, Probe
+from erlangen.audit.probes.raw_inputs import raw_needs
 
 ROWS = 1000
 SHUFFLES = 5
@@ -28,7 +29,7 @@ class LabelSharpnessProbe(Probe):
     name = "label_sharpness"
 
     def needs(self, ctx: Context) -> Needs:
-        return Needs((1 << 26) + 24 * ROWS * torch.Size(ctx.input_shape).numel(), labels=True, raw=True)
+        return raw_needs(ctx, ROWS, labels=True)
 
     def finish(self, ctx: Context) -> list[Finding]:
         places = ctx.collected.labelled

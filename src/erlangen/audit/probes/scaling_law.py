@@ -2,13 +2,12 @@
 
 import math
 
-import torch
-
 from erlangen.audit.budget import Needs
 from erlangen.audit.finding import FigureSpec, Finding, Interval
 from erlangen.audit.presets import register
 from erlangen.audit.probe import Context, Probe
 from erlangen.audit.probes.data_dimension import ROWS, measured
+from erlangen.audit.probes.raw_inputs import raw_needs
 
 
 @register(
@@ -22,7 +21,7 @@ class ScalingLawProbe(Probe):
     name = "scaling_law"
 
     def needs(self, ctx: Context) -> Needs:
-        return Needs((1 << 25) + 24 * min(ctx.rows, ROWS) * torch.Size(ctx.input_shape).numel(), raw=True)
+        return raw_needs(ctx, ROWS)
 
     def finish(self, ctx: Context) -> list[Finding]:
         found, _ = measured(ctx)
