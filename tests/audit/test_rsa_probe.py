@@ -90,3 +90,36 @@ def test_what_is_labelled_is_enough() -> None:
     assert report["rsa.class_geometry", "embedding"].verdict == "pass"
     lone = er.audit(Flat(), (x, (torch.arange(len(x)) == 0).long()), probes="rsa", layers=None)
     assert [f.verdict for f in lone.findings] == ["not_applicable"]
+
+
+def test_a_reference_model_is_not_called_untrained() -> None:
+    probes = ["rankme", "dead_units", "collapse", "convergent", "cka"]
+    report = er.audit(Encoder(seed=1), blobs(), probes=probes, reference=Encoder(seed=2), layers=None)
+    kinds = {f.reference.kind for f in report.findings if f.reference is not None}
+    assert "baseline" in kinds and "untrained" not in kinds
+    assert all("untrained" not in f.meaning and "fresh weights" not in f.meaning for f in report.findings)
+
+
+def test_subspaces_are_held_against_what_few_inputs_give_by_chance() -> None:
+    x = torch.randn(60, 12, generator=torch.Generator().manual_seed(0))
+    report = er.audit(Wide(1), x, probes="convergent", reference=Wide(2), layers=None)
+    finding = report["convergent.subspace_overlap", "embedding"]
+    assert finding.reference.kind == "null" and abs(finding.value - finding.reference.value) < 0.15
+    assert finding.value > 0.3  # 30 inputs in 12 dimensions: unrelated components seem to meet
+
+
+class Wide(nn.Module):
+    """Units that have nothing to do with the input, or with those of another seed."""
+
+    def __init__(self, seed: int) -> None:
+        super().__init__()
+        self.seed = seed
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.sin((1000 + self.seed) * x * (1 + x.roll(1 + self.seed, 1)))
+
+
+def test_four_samples_are_too_few_to_compare_layers() -> None:
+    x, label = blobs()
+    few = er.audit(Encoder(), (x[:4], label[:4]), probes="cka")
+    assert few.findings[0].verdict == "not_applicable" and "8 are needed" in few.findings[0].meaning

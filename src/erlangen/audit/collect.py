@@ -53,7 +53,8 @@ class Collected:
 
     `rows[name]` is `[n, d]` for every layer and for the embedding; `inputs` are the few inputs that are moved about,
     `input_rows` their places among the rows. `raw_rows` are the flattened inputs of all rows, if a probe needs them;
-    `twin` the rows of the reference model at the places `twin_rows`, likewise.
+    `twin` the rows of the reference model at the places `twin_rows`, likewise. What is not finite is set aside: of such
+    layers `not_finite` has the number of samples concerned, and nothing else is kept.
     """
 
     rows: dict[str, Tensor]
@@ -64,16 +65,31 @@ class Collected:
     raw_rows: Tensor | None = None
     twin: dict[str, Tensor] = field(default_factory=dict)
     twin_rows: Tensor | None = None
+    not_finite: dict[str, int] = field(init=False, default_factory=dict)
     labelled: Tensor = field(init=False)
 
     def __post_init__(self) -> None:
         self.labelled = (self.label >= 0).nonzero().squeeze(1)
+        bad = {name: int((~torch.isfinite(value)).any(1).sum()) for name, value in self.rows.items()}
+        self.not_finite = {name: count for name, count in bad.items() if count}
+        self.rows = {name: value for name, value in self.rows.items() if not bad[name]}
+        self.twin = {n: v for n, v in self.twin.items() if not bad.get(n) and bool(torch.isfinite(v).all())}
 
     @property
     def embedding(self) -> Tensor:
+        if EMBEDDING in self.not_finite:
+            raise NotApplicable("the embedding is NaN or infinite for some of the inputs")
         if EMBEDDING not in self.rows:
             raise NotApplicable("there is no model, so there is no embedding to look at")
         return self.rows[EMBEDDING]
+
+    @property
+    def layers(self) -> dict[str, Tensor]:
+        """`rows`; `NotApplicable` where there are none."""
+        if not self.rows:
+            why = "all are NaN or infinite for some of the inputs" if self.not_finite else "there is no model"
+            raise NotApplicable(f"there are no layers to look at: {why}")
+        return self.rows
 
     @property
     def raw(self) -> Tensor:

@@ -59,6 +59,9 @@ def _respect(findings: list[Finding], ctx: Context) -> FigureSpec | None:
     )
 
 
+_PROFILED = {"untrained": "untrained twin", "baseline": "reference model", "null": "shuffled labels"}
+
+
 def _profile(findings: list[Finding], metric: str, title: str, unit: str) -> FigureSpec | None:
     rows = [f for f in findings if f.metric == metric and math.isfinite(f.value)]
     if len(rows) < 2:
@@ -76,12 +79,12 @@ def _profile(findings: list[Finding], metric: str, title: str, unit: str) -> Fig
     twin = [(layer, value) for layer, value in twin if math.isfinite(value)]
     if twin:
         series.append({"name": "untrained twin", "x": [n for n, _ in twin], "y": [v for _, v in twin]})
-    known = [f for f in rows if f.reference is not None and f.reference.kind in ("untrained", "null")]
+    known = [f for f in rows if f.reference is not None and f.reference.kind in _PROFILED]
     if known:
         kind = known[0].reference.kind if known[0].reference else ""
         series.append(
             {
-                "name": "untrained twin" if kind == "untrained" else "shuffled labels",
+                "name": _PROFILED[kind],
                 "x": [f.layer for f in known],
                 "y": [f.reference.value for f in known if f.reference is not None],
             }

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -24,6 +24,7 @@ class Context:
     """Everything a probe may use.
 
     `network` is None where a data set is audited alone; `model` is the same for a probe that cannot do without.
+    `twin` is the model with fresh weights, or with `twin_kind` "baseline" the reference model that the user gave.
     `training` are samples that the model was fitted on, with labels, where they are known. `states` holds what
     streaming probes have accumulated, by name.
     """
@@ -45,6 +46,7 @@ class Context:
     dimensions: dict[str, int]
     input_shape: tuple[int, ...]
     training: tuple[Tensor, Tensor] | None = None
+    twin_kind: Literal["untrained", "baseline"] = "untrained"
     sketched: dict[str, int] = field(default_factory=dict)
     states: dict[str, Any] = field(default_factory=dict)
     collected: Collected = field(init=False)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from erlangen.audit.budget import Budget, Needs, PlanError, check_plan
-from erlangen.audit.collect import TWIN_ROWS_KEPT, NotApplicable
+from erlangen.audit.collect import EMBEDDING, TWIN_ROWS_KEPT, NotApplicable
 from erlangen.audit.finding import Cost, Finding, Reference
 from erlangen.audit.header import make_header
 from erlangen.audit.inputs import open_source, training_part
@@ -154,7 +154,7 @@ def _look(
     for name in ("orbit_rows", "training_rows"):
         vars(ctx).pop(name, None)
     ctx.num_classes = max(int(ctx.collected.label.max()) + 1, ctx.num_classes)
-    findings: list[Finding] = []
+    findings = [_not_finite(layer, bad, ctx) for layer, bad in ctx.collected.not_finite.items()]
     for probe in chosen:
         trouble = silent.get(probe.name) or whole.broken.get(probe.name)
         need = needs.get(probe.name, Needs())
@@ -184,6 +184,20 @@ def _run_probe(probe: Probe, ctx: Context, nbytes: int, began: float, trouble: E
             module.eval()
     cost = Cost(time.perf_counter() - start, nbytes, len(ctx.collected))
     return [dataclasses.replace(f, cost=cost, warnings=(*f.warnings, *_sketch_warning(f, ctx))) for f in found]
+
+
+def _not_finite(layer: str, bad: int, ctx: Context) -> Finding:
+    seen, what = len(ctx.collected), "embedding" if layer == EMBEDDING else f"output of {layer}"
+    return Finding(
+        "finite",
+        "finite.share",
+        1 - bad / seen,
+        layer=layer,
+        verdict="fail",
+        meaning=f"The {what} is NaN or infinite for {bad:,} of {seen:,} inputs; nothing else is said about it.",
+        rule="fail if any input gives NaN or infinity",
+        direction="higher",
+    )
 
 
 def _sketch_warning(finding: Finding, ctx: Context) -> tuple[str, ...]:

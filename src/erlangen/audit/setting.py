@@ -72,6 +72,7 @@ def make_context(
         dimensions=sizes,
         input_shape=tuple(x.shape[1:]),
         training=training,
+        twin_kind="baseline" if isinstance(reference, nn.Module) else "untrained",
         sketched=sketched,
     )
 

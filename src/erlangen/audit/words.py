@@ -36,7 +36,9 @@ def _of_the_data(findings: list[Finding]) -> list[str | None]:
 def _filler(findings: list[Finding], header: dict[str, Any]) -> str:
     samples, count = header.get("n_used", "an unknown number of"), len(findings)
     return (
-        f"{count} finding{'' if count == 1 else 's'} were made on {samples} samples." if count else "Nothing was found."
+        f"{count} finding{' was' if count == 1 else 's were'} made on {samples} samples."
+        if count
+        else "Nothing was found."
     )
 
 
@@ -67,7 +69,10 @@ def _speakers(findings: list[Finding], told: list[str | None]) -> Iterator[str]:
 
 
 def _collapse(findings: list[Finding]) -> str | None:
-    """What comes before everything else: an embedding that does not tell its inputs apart."""
+    """What comes before everything else: an embedding that is not finite or does not tell its inputs apart."""
+    for f in findings:
+        if f.probe == "finite" and f.layer == "embedding":
+            return f.meaning
     rank = next((f for f in findings if f.metric == "rankme.rank" and f.layer == "embedding"), None)
     if rank is None or not rank.details.get("collapsed"):
         return None
@@ -146,7 +151,7 @@ def _symmetry(findings: list[Finding], header: dict[str, Any]) -> str | None:
         reach = f"its elements move it by {percent(found.value)} of the distance between two unrelated inputs"
         floor = found.details.get("floor")
         tail = f" (resampling alone: {percent(floor)})" if isinstance(floor, float) and math.isfinite(floor) else ""
-        twin = f", {percent(found.reference.value)} in the untrained twin" if found.reference else ""
+        twin = f", {percent(found.reference.value)} in {found.reference.source}" if found.reference else ""
         return f"{verb}: {reach}{tail}{twin}."
     usual = _first(findings, "respect.change", "embedding")
     if usual is not None:
@@ -228,8 +233,10 @@ def _neighbours(findings: list[Finding]) -> str | None:
         chance = knn.reference.value if knn.reference is not None else math.nan
         better = f", no better than always the largest class ({percent(chance)})" if _at_chance(findings) else ""
         return f"The nearest neighbours of an embedding name its class in {percent(knn.value)} of cases{better}."
-    if any(f.probe in ("knn", "linear_probe", "orbit_accuracy") for f in findings):
-        return "Nothing was said about classes: the data have no labels."
+    silent = [f for f in findings if f.probe in ("knn", "linear_probe", "orbit_accuracy")]
+    if silent:
+        why = next((f.meaning.rstrip(".") for f in silent if f.meaning), "")
+        return f"Nothing was said about classes{': ' + _lower(why) if why else ''}."
     return None
 
 

@@ -14,6 +14,7 @@ from erlangen.report.wording import escape, title_of
 MOST_PROFILES = 12
 _REFERENCES = {
     "untrained": "untrained twin",
+    "baseline": "reference model",
     "null": "null: by chance",
     "floor": "numerical floor",
     "theory": "theory (baseline)",

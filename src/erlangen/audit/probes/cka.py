@@ -25,6 +25,8 @@ class LayerSimilarity(Probe):
 
     def finish(self, ctx: Context) -> list[Finding]:
         held = ctx.collected.rows
+        if len(ctx.collected) < 8:  # its interval looks at half of them
+            raise NotApplicable(f"{len(ctx.collected)} samples; at least 8 are needed")
         pick = torch.randperm(len(ctx.collected), generator=ctx.generator())[:ROWS]
         names = [name for name, rows in held.items() if not is_constant(rows)]
         if len(names) < 2:

@@ -54,14 +54,13 @@ class NeuralCollapse(Probe):
 
     def finish(self, ctx: Context) -> list[Finding]:
         held = ctx.collected
-        if not held.rows:
-            raise NotApplicable("there is no model, so there are no layers to look at")
+        layers = held.layers
         label = held.label[held.labelled]
         if len(label) == 0 or int((torch.bincount(label) >= 2).sum()) < 2:
             raise NotApplicable("needs labels of at least two classes with two samples each")
         heads = dict(_heads(ctx))
         found: list[Finding] = []
-        for layer, values in held.rows.items():
+        for layer, values in layers.items():
             rows, head = values[held.labelled], heads.get(layer)
             weight = head.weight.detach() if head is not None else None
             classes = ctx.num_classes if head is None else head.out_features
@@ -96,7 +95,7 @@ class NeuralCollapse(Probe):
         if twin is not None and places is not None:
             known = ctx.collected.label[places] >= 0
             value = _ratio(twin[known], ctx.collected.label[places][known])
-            reference = Reference(value, kind="untrained", source=ctx.twin_name)
+            reference = Reference(value, kind=ctx.twin_kind, source=ctx.twin_name)
         words = finding.meaning.rstrip(".") + f"; with shuffled labels it would be {plain(float(null.mean()))}."
         finding = dataclasses.replace(finding, reference=reference, meaning=words)
         because = f"the lowest of {len(null)} shufflings of the labels"
@@ -144,14 +143,16 @@ def _heads(ctx: Context) -> list[tuple[str, nn.Linear]]:
     A head may know of more classes than the samples have.
     """
     found = []
-    given = ctx.classifier
-    out = ctx.collected.embedding[:64]
+    given, held = ctx.classifier, ctx.collected.rows
+    if EMBEDDING not in held:
+        return []
+    out = held[EMBEDDING][:64]
     if isinstance(given, nn.Linear) and given.in_features == out.shape[1] and given.out_features >= ctx.num_classes:
         found.append((EMBEDDING, given))
     for module in ctx.model.modules():
         if not isinstance(module, nn.Linear) or not ctx.num_classes <= module.out_features == out.shape[1]:
             continue
-        for layer, rows in ctx.collected.rows.items():
+        for layer, rows in held.items():
             if layer != EMBEDDING and rows.shape[1] == module.in_features:
                 with torch.inference_mode():
                     logits = _applied(module, rows[:64], ctx)

@@ -3,9 +3,12 @@
 import dataclasses
 import math
 
+import torch
 from torch import Tensor
 
 from erlangen.audit.alignment.convergence import Convergence, converge
+from erlangen.audit.alignment.moments import PairMoments
+from erlangen.audit.alignment.subspaces import subspace_overlap
 from erlangen.audit.budget import Needs
 from erlangen.audit.collect import TWIN_ROWS_KEPT
 from erlangen.audit.finding import FigureSpec, Finding, Interval, Reference
@@ -48,12 +51,13 @@ class Convergent(Probe):
                 continue
             generator = ctx.generator()
             shared = converge(_widest(own), _widest(other), level=ctx.level, shuffles=SHUFFLES, generator=generator)
-            found += self._layer(ctx, layer, shared, min(own.shape[1], other.shape[1]))
+            unlike = _unlike_subspaces(own, other, shared, generator)
+            found += self._layer(ctx, layer, shared, unlike, min(own.shape[1], other.shape[1]))
         if not found:
             raise NotApplicable("the models have no layer of the same name that varies with the input")
         return found
 
-    def _layer(self, ctx: Context, layer: str, shared: Convergence, units: int) -> list[Finding]:
+    def _layer(self, ctx: Context, layer: str, shared: Convergence, unlike: float, units: int) -> list[Finding]:
         most = f"; the {UNITS} units that vary most were compared" if units > UNITS else ""
         if not math.isfinite(shared.mean):
             return []
@@ -83,7 +87,7 @@ class Convergent(Probe):
         )
         because = "the level's quantile of the null, inputs of the two networks shuffled"
         judged = judge(matched, shared.null_high, good="above", because=because)
-        if "fresh weights" in ctx.twin_name:  # what an untrained network shares is not good or bad
+        if ctx.twin_kind == "untrained":  # what an untrained network shares is not good or bad
             judged = dataclasses.replace(
                 matched, verdict="info", rule="info: shared with fresh weights is what the inputs alone give"
             )
@@ -94,15 +98,23 @@ class Convergent(Probe):
                 "convergent.subspace_overlap",
                 shared.subspace,
                 layer=layer,
-                reference=Reference(shared.mean, kind="baseline", source="one-to-one matched units"),
+                reference=Reference(unlike, kind="null", source="inputs of the two networks shuffled"),
                 meaning=(
                     f"The leading {shared.components} components of {layer} meet those of {ctx.twin_name} at a mean "
-                    f"cosine of {shared.subspace:.2f}; single units at {shared.mean:.2f}."
+                    f"cosine of {shared.subspace:.2f} ({unlike:.2f} on unlike inputs); single units at {shared.mean:.2f}."
                 ),
                 rule="info: how much two networks should share depends on the task",
                 citation=CITATION,
+                details={"single_units": shared.mean},
             ),
         ]
+
+
+def _unlike_subspaces(own: Tensor, other: Tensor, shared: Convergence, generator: torch.Generator) -> float:
+    """The overlap of as many components over as many inputs that do not belong together: not 0 for few inputs."""
+    one, two = (torch.randperm(len(own), generator=generator)[: shared.inputs] for _ in range(2))
+    moments = PairMoments.of(_widest(own)[one], _widest(other)[two])
+    return subspace_overlap(moments, k=max(shared.components, 1))[0]
 
 
 def _widest(rows: Tensor) -> Tensor:

@@ -68,7 +68,7 @@ class DeadUnits(StreamingProbe):
             [
                 {"name": "this model", "x": names, "y": [float(dead[n].double().mean()) for n in names]},
                 {
-                    "name": "untrained twin",
+                    "name": ctx.twin_name,
                     "x": names,
                     "y": [float(twin[n].double().mean()) for n in names if n in twin],
                 },
@@ -91,10 +91,10 @@ class DeadUnits(StreamingProbe):
             share,
             layer=layer,
             ci=Interval(share, share, ctx.level, "none (deterministic)", seen),
-            reference=Reference(before, kind="untrained", source=ctx.twin_name) if twin is not None else None,
+            reference=Reference(before, kind=ctx.twin_kind, source=ctx.twin_name) if twin is not None else None,
             verdict=verdict,  # type: ignore[arg-type]
             meaning=f"{percent(share)} of {units} units gave the same value for all {seen:,} samples"
-            + (f" ({percent(before)} in the untrained twin)." if twin is not None else "."),
+            + (f" ({percent(before)} in {ctx.twin_name})." if twin is not None else "."),
             rule="fail if no unit varies, warn if fewer than half of them do, else info: how many idle units a layer "
             "may have depends on its task",
             direction="lower",

@@ -175,6 +175,6 @@ def _twin(ctx: Context, orbit: OrbitRows, layer: str) -> tuple[Reference | None,
     value = relative_error(change.mean(0), upright)
     low, high = ratio_interval(change.mean(0), upright, level=ctx.level, generator=ctx.generator())
     return (
-        Reference(value, low, high, "untrained", ctx.twin_name),
+        Reference(value, low, high, ctx.twin_kind, ctx.twin_name),
         [relative_error(c, upright) for c in change],
     )

@@ -45,8 +45,7 @@ class FeatureBias(Probe):
 
     def finish(self, ctx: Context) -> list[Finding]:
         held = ctx.collected
-        if not held.rows:
-            raise NotApplicable("there is no model, so there are no layers to look at")
+        layers = held.layers
         if self.features:
             longest = int(held.index.max())
             for name, value in self.features.items():
@@ -62,7 +61,7 @@ class FeatureBias(Probe):
         if not features:
             raise NotApplicable("no feature that varies: give features={name: values}, or labelled samples")
         found: list[Finding] = []
-        for layer, values in held.rows.items():
+        for layer, values in layers.items():
             if not is_constant(values[rows]):
                 found += self._layer(ctx, layer, values[rows], features)
         if not found:

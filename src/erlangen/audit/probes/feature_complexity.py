@@ -63,7 +63,7 @@ class FeatureComplexity(Probe):
             value,
             layer=name,
             ci=Interval(value, value, ctx.level, "none (deterministic)", width),
-            reference=Reference(twin[PLACE] / width, kind="untrained", source=ctx.twin_name)
+            reference=Reference(twin[PLACE] / width, kind=ctx.twin_kind, source=ctx.twin_name)
             if twin is not None
             else Reference(1.0, kind="theory", source="all units different"),
             verdict="warn" if equal else "info",

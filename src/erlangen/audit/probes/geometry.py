@@ -64,8 +64,7 @@ class Geometry(Probe):
 
     def finish(self, ctx: Context) -> list[Finding]:
         held = ctx.collected
-        if not held.rows:
-            raise NotApplicable("there is no model, so there are no layers to look at")
+        layers = held.layers
         labelled = held.labelled
         label = held.label[labelled]
         classes = label.unique() if len(label) else label
@@ -74,7 +73,7 @@ class Geometry(Probe):
         known = (held.label[held.input_rows] >= 0).nonzero().squeeze(1)[:ALIGNED_ROWS]
         twin = ctx.run(held.inputs[known], twin=True) if ctx.twin is not None and len(known) >= 8 else {}
         found: list[Finding] = []
-        for layer, rows in held.rows.items():
+        for layer, rows in layers.items():
             if is_constant(rows):
                 reason = f"undefined: all inputs give the same {layer}"
                 found.append(
@@ -116,7 +115,7 @@ class Geometry(Probe):
             low, high = subsample_ci(aligned, len(rows), level=ctx.level, resamples=20, generator=ctx.generator())
             reference = None
             if twin is not None and not is_constant(twin):
-                reference = Reference(aligned(everything, z=twin), kind="untrained", source=ctx.twin_name)
+                reference = Reference(aligned(everything, z=twin), kind=ctx.twin_kind, source=ctx.twin_name)
             compared = f" ({reference.value:.2f} for {ctx.twin_name})" if reference else ""
             finding = Finding(
                 "geometry",

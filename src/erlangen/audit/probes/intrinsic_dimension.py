@@ -53,7 +53,7 @@ class RepresentationDimension(Probe):
         if twin is not None:
             try:
                 other = intrinsic_dimension(twin, "twonn", calibrate=False, resamples=1, seed=ctx.seed)
-                reference = Reference(other.value, kind="untrained", source=ctx.twin_name)
+                reference = Reference(other.value, kind=ctx.twin_kind, source=ctx.twin_name)
             except ValueError:
                 reference = None
         copies = f"{read.duplicates} rows that equal another were left out" if read.duplicates else ""

@@ -155,7 +155,7 @@ class LieDerivative(Probe):
         reference = None
         if twin_upright is not None:
             ends = ratio_interval(twin_change, twin_upright, level=ctx.level, generator=ctx.generator())
-            reference = Reference(relative_error(twin_change, twin_upright), *ends, "untrained", ctx.twin_name)
+            reference = Reference(relative_error(twin_change, twin_upright), *ends, ctx.twin_kind, ctx.twin_name)
         return Finding(
             "lie_derivative",
             f"lie_derivative.{name}",

@@ -7,7 +7,7 @@ from erlangen.audit.budget import Needs
 from erlangen.audit.collect import EMBEDDING
 from erlangen.audit.finding import FigureSpec, Finding, Interval, Reference
 from erlangen.audit.presets import register
-from erlangen.audit.probe import Context, NotApplicable, Probe
+from erlangen.audit.probe import Context, Probe
 from erlangen.audit.probes.equivariance import is_constant
 from erlangen.audit.words import percent
 from erlangen.stats import effective_rank, participation_ratio, rankme, subsample_ci
@@ -77,9 +77,7 @@ class RankMe(Probe):
         return Needs(8 * 2 * ctx.rows * max(ctx.dimensions.values(), default=0), twin=True)
 
     def finish(self, ctx: Context) -> list[Finding]:
-        if not ctx.collected.rows:
-            raise NotApplicable("there is no model, so there are no layers to look at")
-        return [self._layer(ctx, name, rows) for name, rows in ctx.collected.rows.items()]
+        return [self._layer(ctx, name, rows) for name, rows in ctx.collected.layers.items()]
 
     def _layer(self, ctx: Context, layer: str, rows: Tensor) -> Finding:
         n, d = rows.shape
@@ -106,7 +104,7 @@ class RankMe(Probe):
         reference = Reference(float(min(n, d)), kind="theory", source="all dimensions equally used")
         if twin is not None and varies and twin.shape[1] == d:
             source = f"{ctx.twin_name}, on {len(twin):,} samples"
-            reference = Reference(float(rankme(twin)), kind="untrained", source=source)
+            reference = Reference(float(rankme(twin)), kind=ctx.twin_kind, source=source)
         return Finding(
             "rankme",
             "rankme.rank",
@@ -122,7 +120,7 @@ class RankMe(Probe):
             rule=f"fail if it lies on a line or its spread is below {LEAST_SPREAD} of its length (a warning only where the "
             "untrained twin has hardly more), else info: no threshold on rank holds for every task",
             assumptions=("the value grows with the number of samples: compare at equal n",),
-            figure=_spectrum(rows, twin) if layer == EMBEDDING else None,
+            figure=_spectrum(rows, twin, ctx.twin_name) if layer == EMBEDDING else None,
             details={
                 "dimensions": d,
                 "samples": n,
@@ -145,10 +143,10 @@ def _factor(rows: Tensor) -> Tensor:
     return values.clamp(min=0).sqrt().unsqueeze(1) * vectors.T
 
 
-def _spectrum(rows: Tensor, twin: Tensor | None) -> FigureSpec:
+def _spectrum(rows: Tensor, twin: Tensor | None, twin_name: str) -> FigureSpec:
     """The share of the variance that the first k principal directions hold."""
     series = []
-    for name, held in (("this model", rows), ("untrained twin", twin)):
+    for name, held in (("this model", rows), (twin_name, twin)):
         if held is not None and not is_constant(held):
             held = held.double()
             values = torch.linalg.eigvalsh(torch.cov(held.T).reshape(held.shape[1], held.shape[1])).clamp(min=0).flip(0)

@@ -168,7 +168,7 @@ class Respect(Probe):
             relative_error(mean, upright),
             layer=layer,
             ci=Interval(low, high, ctx.level, "bootstrap-bca", len(upright)),
-            reference=Reference(untrained, kind="untrained", source=ctx.twin_name) if other else None,
+            reference=Reference(untrained, kind=ctx.twin_kind, source=ctx.twin_name) if other else None,
             direction="lower",
             meaning=f"Of {len(moves)} moves it is moved least by {moves[best].words} ({percent(errors[best])} of the "
             f"distance between two unrelated inputs), most by {moves[worst].words} ({percent(errors[worst])}).",

@@ -96,13 +96,13 @@ class Representational(Probe):
                 layer=name,
                 ci=Interval(float(low[i]), float(high[i]), ctx.level, "bootstrap over stimuli", len(label)),
                 reference=(
-                    Reference(twin[name], kind="untrained", source=ctx.twin_name)
-                    if name in twin and "fresh weights" in ctx.twin_name
+                    Reference(twin[name], kind=ctx.twin_kind, source=ctx.twin_name)
+                    if name in twin and ctx.twin_kind == "untrained"
                     else Reference(0.0, high=float(null_high[i]), kind="null", source="labels shuffled")
                 ),
                 meaning=(
                     f"Distances between {len(label)} inputs at {name} follow the classes with correlation "
-                    f"{float(value[i]):.2f}{compared}; who is near whom alone with {float(rough[i]):.2f}."
+                    f"{float(value[i]):.2f}{compared}; told apart only as near, between and far, with {float(rough[i]):.2f}."
                 ),
                 assumptions=("squared Euclidean distances of activations averaged over positions",),
                 citation=CITATION,
@@ -161,7 +161,8 @@ class Representational(Probe):
             "rsa.topology_between_layers",
             float(matrix[0, -1]),
             ci=Interval(low, high, ctx.level, "bootstrap over stimuli", topology.shape[-1]),
-            meaning=f"Who is near whom at {names[0]} and at {names[-1]} correlates {float(matrix[0, -1]):.2f}.",
+            meaning=f"Which inputs are near each other at {names[0]} and which at {names[-1]} correlates "
+            f"{float(matrix[0, -1]):.2f} (1: the same neighbours, 0: unrelated).",
             rule="info: how alike layers should be depends on the task",
             figure=FigureSpec(
                 "matrix",
