@@ -106,6 +106,28 @@ def test_sixteen_bit_grey_and_transparency_are_honoured(tmp_path):
     assert (load(tmp_path).x == 255).all()
 
 
+def test_what_64_and_32_bits_do_not_hold_is_refused_and_not_wrapped():
+    x = np.zeros((4, 2), dtype=np.float32)
+    for top in (2**63, 2**64 - 1):  # the last would read as -1: no label
+        with pytest.raises(ValueError, match=f"^label: {top} is beyond"):
+            load((x, np.array([0, 1, 0, top], dtype=np.uint64)))
+    assert load((x, np.array([0, 1, 0, 1], dtype=np.uint64))).label.tolist() == [0, 1, 0, 1]
+    with pytest.raises(ValueError, match=r"^x: 1e\+300 is beyond float32"):
+        load(np.array([[1.0, 1e300], [0.0, 1.0]]))
+
+
+@pytest.mark.parametrize("text", ["", "  "])
+def test_an_empty_path_is_not_the_folder_one_is_in(text):
+    with pytest.raises(ValueError, match=r"^data: .*no name and no path"):
+        load(text)
+
+
+def test_text_that_is_called_npz_is_not_called_pickled(tmp_path):
+    (tmp_path / "a.npz").write_bytes(b"hello")
+    with pytest.raises(ValueError, match=r"damaged or not an \.npz file"):
+        load(tmp_path / "a.npz")
+
+
 def test_deep_grey_has_one_scale_for_all_images_and_what_does_not_fit_is_refused(tmp_path):
     Image.fromarray(np.full((2, 2), 250, dtype=np.uint16)).save(tmp_path / "dark.png")
     assert load(tmp_path).x.unique().tolist() == [1]  # a dark image is dark, not a bright one of 8 bits

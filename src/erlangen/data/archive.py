@@ -22,6 +22,8 @@ def open_npz(path: Path, *, label_column: str | None = None) -> Raw:
     Raises:
         ValueError: the file is damaged, holds pickled objects (refused: they can run code) or no samples.
     """
+    if path.stat().st_size and not zipfile.is_zipfile(path):
+        raise ValueError(f"data: {path} is damaged or not an .npz file (it is no zip archive)")
     try:
         with np.load(path, allow_pickle=False) as arrays:
             if not isinstance(arrays, np.lib.npyio.NpzFile):

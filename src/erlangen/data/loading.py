@@ -50,6 +50,8 @@ def load(
     """
     if image_size is not None and image_size < 1:
         raise ValueError(f"image_size: {image_size}; give a positive number of pixels")
+    if isinstance(data, str) and not data.strip():
+        raise ValueError(f"data: {data!r} is no name and no path; '.' is the folder one is in")
     if pad < 0:
         raise ValueError(f"pad: {pad}; give the number of pixels to add on every side, 0 for none")
     if isinstance(data, ArrayDataset):

@@ -21,6 +21,8 @@ def as_tensor(x: Any, argument: str = "x") -> Tensor:
         if array.dtype.kind not in "buif":
             raise TypeError(f"{argument}: an array of {array.dtype}; give integers or floats")
         if array.dtype.kind == "u" and array.dtype.itemsize > 1:
+            if array.size and int(array.max()) >= 2**63:
+                raise ValueError(f"{argument}: {int(array.max())} is beyond the integers of 64 bits with a sign")
             array = array.astype(np.int64)
         array = np.ascontiguousarray(array)
         if array.dtype.byteorder == ">" or not array.flags.writeable:
@@ -46,7 +48,12 @@ def stored_samples(x: Tensor) -> Tensor:
             f"x: NaN or infinite values in {int(bad.sum())} of {len(x)} samples (first: sample {first}); "
             "remove or repair them before loading"
         )
-    return x.to(torch.float32)
+    stored = x.to(torch.float32)
+    if x.dtype == torch.float64 and not bool(torch.isfinite(stored).all()):
+        raise ValueError(
+            f"x: {float(x.abs().max()):.3g} is beyond float32 (3.4e38), in which samples are kept; rescale them"
+        )
+    return stored
 
 
 def channels_first(x: Tensor, argument: str = "x") -> Tensor:
