@@ -212,3 +212,67 @@ def test_a_report_full_of_markup_stays_inert(factory: str, tmp_path: Path, capsy
     assert main(["report", str(path), "--html", str(page)]) in (0, 1)
     assert "\x1b" not in out_of(capsys)[0]
     assert "<script>alert" not in page.read_text()
+
+
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("x")
+    for target, words in ((tmp_path, "is a folder"), (tmp_path / "file" / "r.html", "cannot write")):
+        assert main(["audit", "digits", "--html", str(target)]) == 2
+        out, err = out_of(capsys)
+        assert out == "" and err.startswith("erlangen: --html: ") and words in err and err.count("\n") == 1
+
+
+def test_a_choice_that_is_none_names_the_choices(capsys: pytest.CaptureFixture) -> None:
+    assert main(["audit", "digits", "--preset", "foo"]) == 2
+    allowed = "allowed: fast, standard, symmetry, dataset, theory, science"
+    assert out_of(capsys)[1] == f"erlangen: --preset: unknown 'foo'; {allowed}\n"
+    assert main(["index", "build", "v", "--out", "o", "--engine", ""]) == 2
+    assert "--engine: unknown ''; allowed: exact, faiss, usearch, binary, pgvector" in out_of(capsys)[1]
+
+
+def test_a_folder_with_a_broken_image_can_be_looked_at_without_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    from PIL import Image
+
+    for number in range(70):
+        pixels = np.random.default_rng(number).integers(0, 255, (8 + number % 2, 8), dtype=np.uint8)
+        (tmp_path / "ab"[number % 2]).mkdir(exist_ok=True)
+        Image.fromarray(pixels).save(tmp_path / "ab"[number % 2] / f"{number}.png")
+    (tmp_path / "a" / "broken.png").write_bytes(b"")
+    options = ["--image_size", "8", "--skip_unreadable", "--quiet"]
+    assert main(["audit", str(tmp_path), "--image_size", "8"]) == 2
+    assert "skip_unreadable" in out_of(capsys)[1]
+    assert main(["audit", str(tmp_path), "--probes", "duplicates", *options]) == 0
+    assert main(["discover", str(tmp_path), "--groups", "C4", *options]) == 0
+
+
+def test_discover_says_that_equal_inputs_have_no_symmetry_to_lose(
+    tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    np.savez(tmp_path / "same.npz", x=np.ones((80, 6), dtype=np.float32), y=np.arange(80) % 2)
+    assert main(["discover", str(tmp_path / "same.npz"), "--quiet"]) == 2
+    assert "data: all 80 inputs are equal" in out_of(capsys)[1]
+
+
+def test_a_run_is_audited_on_samples_that_it_can_read(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    rows = np.random.default_rng(0).normal(size=(80, 6)).astype(np.float32)
+    for name, x in (("six", rows), ("five", rows[:, :5])):
+        np.savez(tmp_path / f"{name}.npz", x=x, y=np.arange(80) % 2)
+    fit = [
+        "fit",
+        str(tmp_path / "six.npz"),
+        "--encoder",
+        "mlp",
+        "--epochs",
+        "1",
+        "--out",
+        str(tmp_path / "run"),
+        "--quiet",
+    ]
+    assert main(fit) == 0
+    out_of(capsys)
+    assert main(["audit", str(tmp_path / "run"), str(tmp_path / "five.npz"), "--preset", "fast", "--quiet"]) == 2
+    assert "data: samples of shape (5,); " in out_of(capsys)[1]

@@ -62,6 +62,8 @@ def read_samples(
         raise ValueError(f"data: {len(x)} samples are too few to tell a symmetry; at least 60 are needed")
     if not bool(torch.isfinite(x).all()):
         raise ValueError("data: the inputs contain NaN or infinite values")
+    if bool((x == x[:1]).all()):
+        raise ValueError(f"data: all {len(x)} inputs are equal; there is nothing that a symmetry could move")
     if y is not None and len(y) != len(x):
         raise ValueError(f"data: {len(y)} targets for {len(x)} samples; they must agree")
     y, kind, classes = _targets(y, task)

@@ -108,6 +108,12 @@ def in_one_line(message: str, parser: ArgumentParser) -> str:
     if key:
         return _unknown_option(f"--{key[1]}", parser)
     text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
+    choice = re.search(
+        r"""^(?:Parser key )?["']?([\w.]+)["']?:.*typing\.Literal\[([^\]]*)\].*(?:Got|Given) value:(.*)""", text
+    )
+    if choice:
+        allowed = choice[2].replace("'", "")
+        return f"--{choice[1]}: unknown {choice[3].strip()!r}; allowed: {allowed}"
     text = re.sub(r'^(?:Problem with given config file|Parser key) ["\']([^"\']+)["\']:', r"\1:", text)
     return f"{text}; {parser.prog} --help shows what is allowed" if len(text) < 400 else text[:400] + " ..."
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 from erlangen.cli.arguments import call, parser_for
 from erlangen.cli.locate import locate_model
-from erlangen.cli.output import note, print_json, print_line
+from erlangen.cli.output import note, print_json, print_line, refuse_unwritable
 
 WEIGHTS = (".pt", ".pth", ".ckpt", ".safetensors", ".bin", ".ts")
 
@@ -36,6 +36,7 @@ def audit(
     until_decided: bool = False,
     image_size: int | None = None,
     pad: int | None = None,
+    skip_unreadable: bool = False,
     json: bool = False,
     quiet: bool = False,
     seed: int = 0,
@@ -58,6 +59,7 @@ def audit(
         until_decided: Look at more and more samples and stop when every verdict is decided.
         image_size: Resize images to this many pixels; the run's own size by default.
         pad: Pixels of zeros added on every side; the run's own by default.
+        skip_unreadable: Leave unreadable images out.
         json: Print the report as JSON instead of a table.
         quiet: Print the three sentences alone.
         seed: Of the samples, group elements and resampling.
@@ -77,8 +79,15 @@ def audit(
     source = target if alone else data or origin.get("data")
     if source is None:
         raise ValueError(f"data: needed, as {target} does not know what it was fitted on; name a data set or a path")
-    asked = {"image_size": image_size, "pad": pad}
+    target_file = html or (str(Path(target) / "report.html") if found.run is not None and older is None else None)
+    refuse_unwritable(target_file, "--html")
+    asked = {"image_size": image_size, "pad": pad, "skip_unreadable": skip_unreadable or None}
     dataset = data_room.load(**{**origin, "data": source, **{k: v for k, v in asked.items() if v is not None}})
+    fitted_on = tuple(recorded.get("sample_shape") or dataset.sample_shape)
+    if len(fitted_on) != len(dataset.sample_shape) or fitted_on[0] != dataset.sample_shape[0]:
+        raise ValueError(
+            f"data: samples of shape {dataset.sample_shape}; {target} was fitted on samples of {fitted_on}"
+        )
     note(f"auditing {'data alone: ' if alone else target + ' on '}{dataset.name}", quiet)
     symmetry = found.run.config.get("fit", {}).get("symmetry") if found.run is not None else None
     report = room.audit(
@@ -92,7 +101,6 @@ def audit(
         until="decided" if until_decided else None,
     )
     shown = report if older is None else report.compare(older)
-    target_file = html or (str(Path(target) / "report.html") if found.run is not None and older is None else None)
     if target_file is not None:
         write_atomically(Path(target_file), shown.to_html())
         note(f"report: {target_file}", quiet)

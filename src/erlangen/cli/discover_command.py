@@ -16,6 +16,8 @@ def discover(
     input: str | None = None,
     output: str = "invariant",
     label_column: str | None = None,
+    image_size: int | None = None,
+    skip_unreadable: bool = False,
     samples: int = 2000,
     tolerance: float = 0.05,
     json: bool = False,
@@ -31,6 +33,8 @@ def discover(
         input: How groups act on an input: image, points, vectors, or irreps such as 5x0e+5x1o; told by the shape.
         output: How groups act on regression targets; invariant unless given.
         label_column: The column of a table, or the array of an .npz file, with the targets.
+        image_size: Resize images to this many pixels.
+        skip_unreadable: Leave unreadable images out.
         samples: At most this many samples.
         tolerance: The share of a predictor's skill that may go in an exact symmetry.
         json: Print everything as JSON.
@@ -39,10 +43,13 @@ def discover(
     """
     from erlangen import audit
     from erlangen.audit.discovery_report import COLUMNS
+    from erlangen.data import load
 
     note(f"looking for symmetries of {data}", quiet or json)
+    folder = {"image_size": image_size, "skip_unreadable": skip_unreadable}
+    source = load(data, label_column=label_column, **folder) if any(folder.values()) else data
     found = audit.discover(
-        data,
+        source,
         groups=[part.strip() for part in split_groups(groups)] if groups else None,
         task=task,
         input=input,

@@ -10,7 +10,7 @@ from jsonargparse import ActionConfigFile, ArgumentParser
 
 from erlangen._registry import Registry, encoders, objectives
 from erlangen.cli.arguments import add_options, as_typed, make_parser, parse, read_config, value_of
-from erlangen.cli.output import note, print_json, print_line, print_table
+from erlangen.cli.output import print_json, print_line, print_table
 
 DEFAULT_GROUP = "C8"
 LOADING = ("image_size", "pad", "skip_unreadable", "label_column")
@@ -106,8 +106,6 @@ def run(argv: list[str]) -> int:
     as_json, quiet = options.pop("json"), options.pop("quiet") or process_rank() != 0
     _refuse_launch(**{name: options[name] for name in ("devices", "strategy", "precision")})
     dataset = data.load(source, seed=options["seed"], **{key: options.pop(key) for key in LOADING})
-    if dataset.skipped:
-        note(f"left out {len(dataset.skipped)} unreadable files: {', '.join(map(str, dataset.skipped[:5]))}", quiet)
     name, pretext = options.pop("encoder"), options.pop("objective")
     named = options.pop("symmetry")
     symmetry = _symmetry(named, dataset, name)

@@ -117,6 +117,8 @@ def search(
     """
     from erlangen import deploy
 
+    if limit < 0:
+        raise ValueError(f"--limit: {limit}; give the number of queries to show, 0 for none")
     opened = open_any(index, mmap=True, dsn=dsn)
     asked, space = read_vectors(queries, "queries")
     if isinstance(opened, deploy.VersionedGallery):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import re
 import sys
 import warnings
 from collections.abc import Sequence
@@ -58,6 +59,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         if debug:
             raise
+        if (
+            isinstance(error, MemoryError)
+            or "can't allocate memory" in str(error)
+            or "CUDA out of memory" in str(error)
+        ):
+            wanted = re.search(r"tried to allocate (\d+ bytes|[\d.]+ \w+)", str(error))
+            asked = f" ({wanted[1]} in one piece)" if wanted else ""
+            _complain(
+                f"out of memory{asked}; give smaller sizes, smaller batches or fewer samples (--debug shows where)"
+            )
+            return 2
         _complain(f"{type(error).__name__}: {_one_line(error)} (--debug shows where)")
         return 2
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import math
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -29,6 +31,21 @@ def print_table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]
     for row in rows:
         table.add_row(*(Text(str(cell)) for cell in row))
     Console(file=sys.stdout, width=None if sys.stdout.isatty() else 120).print(table)
+
+
+def refuse_unwritable(path: str | Path | None, option: str) -> None:
+    """`ValueError` where no file can be written at `path`: to be asked before the work whose result goes there."""
+    if path is None:
+        return
+    target = Path(path)
+    if target.is_dir():
+        raise ValueError(f"{option}: {str(path)!r} is a folder; give a file")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=target.parent):
+            pass
+    except OSError as error:
+        raise ValueError(f"{option}: cannot write {str(path)!r} ({error.strerror}); give another file") from None
 
 
 def note(text: str, quiet: bool) -> None:

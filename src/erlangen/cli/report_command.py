@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from erlangen.cli.arguments import call, parser_for
 from erlangen.cli.audit_command import show
-from erlangen.cli.output import note
+from erlangen.cli.output import note, refuse_unwritable
 
 
 def report(
@@ -31,6 +31,7 @@ def report(
     from erlangen.audit import Report
     from erlangen.recipes.reproduce import write_atomically
 
+    refuse_unwritable(html, "--html")
     shown = Report.load(file)
     if against is not None:
         shown = shown.compare(Report.load(against))
