@@ -102,6 +102,7 @@ def test_frozen_weights_and_statistics_are_kept_apart() -> None:
     [
         ({"models": []}, "models"),
         ({"models": [nn.Linear(6, 3), nn.Linear(6, 4)]}, "number 1"),
+        ({"models": [nn.Linear(6, 3).requires_grad_(False)] * 2}, "nothing to train"),
         ({"steps": 0}, "steps"),
         ({"batch_size": 41}, "batch_size"),
         ({"y": torch.zeros(39, dtype=torch.int64)}, "y:"),

@@ -136,6 +136,8 @@ def fit_ensemble(
     batches = _Batches(members, count, batch_size or count, seeds)
     shared = not each and batches.shared
     trainable = {n: p.clone() for n, p in ensemble.parameters.items() if n in ensemble._trainable}
+    if not trainable:
+        raise ValueError("models: no weights that require a gradient; there is nothing to train")
     frozen = {n: p for n, p in ensemble.parameters.items() if n not in ensemble._trainable}
     skeleton, fixed = ensemble.skeleton.train(), ensemble.shared
     if loss is nn.functional.cross_entropy and _is_plain(y):

@@ -21,6 +21,7 @@ def test_with_tied_weights_it_is_a_convolution(
     local = LocallyConnected2d.from_conv(conv, (height, width))
     x = torch.randn(2, channels, height, width, dtype=torch.float64)
     torch.testing.assert_close(local(x), conv(x))
+    assert local(x[:0]).shape == conv(x[:0]).shape
     assert local.weight.numel() == conv.weight.numel() * local(x).shape[-1] * local(x).shape[-2]
 
 

@@ -98,7 +98,7 @@ class LocallyConnected2d(nn.Module):
         if any(self.padding):
             x = nn.functional.pad(x, (self.padding[1], self.padding[1], self.padding[0], self.padding[0]))
         windows = x.unfold(2, height, down).unfold(3, width, right)  # [batch, channels, rows, columns, height, width]
-        flat = windows.permute(2, 3, 0, 1, 4, 5).reshape(len(self.weight), x.shape[0], -1)
+        flat = windows.permute(2, 3, 0, 1, 4, 5).reshape(len(self.weight), x.shape[0], self.weight.shape[1])
         y = flat @ self.weight if self.bias is None else torch.baddbmm(self.bias, flat, self.weight)
         return y.permute(1, 2, 0).reshape(x.shape[0], self.out_channels, *self.output_size)
 
