@@ -201,6 +201,15 @@ def test_unrelated_features_pass_no_more_often_than_stated() -> None:
     assert passed <= 4  # at 2.5 %; above 4 of 30 has probability below 0.001
 
 
+def test_numbers_are_cut_into_parts() -> None:
+    x = torch.randn(160, 3, generator=generator())
+    found = {
+        f.metric: f for f in audit(nn.Linear(3, 4), x, probes=[FeatureBias({"size": x[:, 0]})], layers=[]).findings
+    }
+    size = found["feature_bias.variance.size"]
+    assert size.verdict == "pass" and size.value > 0.05 and "8 parts" in size.warnings[0]
+
+
 def test_bad_input_is_named() -> None:
     h, labels = planted(50)
     with pytest.raises(ValueError, match="h: contains NaN"):

@@ -17,6 +17,7 @@ from erlangen.audit.verdict import judge
 from erlangen.stats import clopper_pearson, subsample_ci
 
 ROWS = 3000
+MOST_LEVELS, PARTS = 20, 8
 CITATION = "Lampinen, Chan and Hermann 2024, arXiv:2405.05847"
 
 
@@ -30,7 +31,8 @@ class FeatureBias(Probe):
 
     Arguments:
         features: by name, one value for every sample of the audited data, in its order. Without them the class is
-            compared with the simplest feature of an input, whether its mean is above the median.
+            compared with the simplest feature of an input, whether its mean is above the median. Of numbers with more
+            than 20 different values the eighths are taken.
     """
 
     name = "feature_bias"
@@ -57,6 +59,8 @@ class FeatureBias(Probe):
             features = {name: value[held.index[rows]] for name, value in self.features.items()}
         else:
             rows, features = self._simplest(ctx)
+        cut = [name for name, value in features.items() if _is_measured(value)]
+        features = {name: _parts(value) if name in cut else value for name, value in features.items()}
         features = {name: value for name, value in features.items() if len(value.unique()) > 1}
         if not features:
             raise NotApplicable("no feature that varies: give features={name: values}, or labelled samples")
@@ -66,7 +70,10 @@ class FeatureBias(Probe):
                 found += self._layer(ctx, layer, values[rows], features)
         if not found:
             raise NotApplicable("undefined: no layer varies with the input")
-        return found
+        told = {
+            f"feature_bias.variance.{name}": (f"{name} was cut into {PARTS} parts of as many rows",) for name in cut
+        }
+        return [replace(f, warnings=(*f.warnings, *told.get(f.metric, ()))) for f in found]
 
     def _simplest(self, ctx: Context) -> tuple[Tensor, dict[str, Tensor]]:
         held = ctx.collected
@@ -215,3 +222,13 @@ class FeatureBias(Probe):
         return FigureSpec(
             "bars", f"What is represented in the {layer}, and what can be read", "feature", "share", series
         )
+
+
+def _is_measured(value: Tensor) -> bool:
+    return value.is_floating_point() and len(value.unique()) > MOST_LEVELS
+
+
+def _parts(value: Tensor) -> Tensor:
+    """The numbers as levels 0 .. 7 of as many rows each."""
+    edges = torch.quantile(value.double(), torch.arange(1, PARTS, dtype=torch.float64) / PARTS)
+    return torch.bucketize(value.double(), edges)
