@@ -5,7 +5,7 @@ from erlangen.audit.finding import Finding, Interval, Reference
 from erlangen.audit.presets import register
 from erlangen.audit.probe import Context, NotApplicable, Probe
 from erlangen.audit.probes.duplicates import ROWS, measured
-from erlangen.audit.probes.raw_inputs import raw_needs
+from erlangen.audit.raw_inputs import raw_needs
 from erlangen.stats import clopper_pearson
 
 

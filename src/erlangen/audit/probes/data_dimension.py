@@ -9,7 +9,7 @@ from erlangen.audit.dataset.dimension import IntrinsicDimension, intrinsic_dimen
 from erlangen.audit.finding import FigureSpec, Finding, Interval, Reference
 from erlangen.audit.presets import register
 from erlangen.audit.probe import Context, NotApplicable, Probe
-from erlangen.audit.probes.raw_inputs import raw_needs
+from erlangen.audit.raw_inputs import raw_needs
 from erlangen.stats.intrinsic_dimension import estimate
 
 ROWS = 4000

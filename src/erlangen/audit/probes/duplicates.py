@@ -8,7 +8,7 @@ from erlangen.audit.finding import FigureSpec, Finding, Interval, Reference
 from erlangen.audit.panels import picture
 from erlangen.audit.presets import register
 from erlangen.audit.probe import Context, NotApplicable, Probe
-from erlangen.audit.probes.raw_inputs import raw_needs
+from erlangen.audit.raw_inputs import raw_needs
 from erlangen.audit.words import percent
 from erlangen.stats import clopper_pearson
 

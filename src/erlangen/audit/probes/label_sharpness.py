@@ -11,7 +11,7 @@ from erlangen.audit.finding import FigureSpec, Finding, Interval, Reference
 from erlangen.audit.panels import picture
 from erlangen.audit.presets import register
 from erlangen.audit.probe import Context, NotApplicable, Probe
-from erlangen.audit.probes.raw_inputs import raw_needs
+from erlangen.audit.raw_inputs import raw_needs
 
 ROWS = 1000
 SHUFFLES = 5

@@ -7,7 +7,7 @@ from erlangen.audit.finding import FigureSpec, Finding, Interval
 from erlangen.audit.presets import register
 from erlangen.audit.probe import Context, Probe
 from erlangen.audit.probes.data_dimension import ROWS, measured
-from erlangen.audit.probes.raw_inputs import raw_needs
+from erlangen.audit.raw_inputs import raw_needs
 
 
 @register(
