@@ -54,6 +54,13 @@ def test_the_probe_takes_models_of_double_precision() -> None:
     assert [f.details for f in double.findings] == [f.details for f in single.findings]
 
 
+def test_a_reference_model_of_other_width_has_its_own_units() -> None:
+    report = er.audit(network(), data(), probes=["feature_complexity"], reference=network(1, width=7))  # type: ignore[operator]
+    finding = report["feature_complexity.share"]
+    assert "of 12 units" in finding.meaning and "of 7 in the reference model" in finding.meaning
+    assert finding.reference is not None and finding.reference.value <= 1.0 and finding.reference.kind == "baseline"
+
+
 def test_what_is_refused() -> None:
     with pytest.raises(ValueError, match="beta"):
         feature_complexity(network(), torch.randn(2, 5), beta=-1.0)

@@ -83,7 +83,15 @@ def test_zero_gradients_fail_in_words_and_infinite_ones_are_not_applicable() -> 
     assert none.verdict == "fail" and "No gradient arrives at '0'" in none.meaning
     with torch.no_grad():
         net[-1].weight.fill_(torch.nan)
-    assert [f.verdict for f in er.audit(net, x, probes=["criticality"]).findings] == ["not_applicable"]
+    found = [f for f in er.audit(net, x, probes=["criticality"]).findings if f.probe == "criticality"]
+    assert [f.verdict for f in found] == ["not_applicable"]
+
+
+def test_a_reference_model_is_not_called_untrained() -> None:
+    found = er.audit(mlp(3, 32), data()[0], probes=["criticality"], reference=mlp(3, 16))
+    assert found["criticality.tangent_condition"].reference.kind == "baseline"
+    names = [s["name"] for s in found["criticality.gradient_growth"].figure.series]
+    assert names == ["this model", "the reference model"]
 
 
 def test_the_interval_of_a_factor_is_that_of_its_own_layer() -> None:

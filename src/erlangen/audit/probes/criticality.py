@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from erlangen.audit.budget import Needs
-from erlangen.audit.collect import EMBEDDING, as_embedding
+from erlangen.audit.collect import as_embedding
 from erlangen.audit.finding import FigureSpec, Finding, Interval, Reference
 from erlangen.audit.precision import at_least_single
 from erlangen.audit.presets import register
@@ -53,7 +53,7 @@ class CriticalityProbe(Probe):
             raise NotApplicable(str(reason)) from reason
         if not bool(torch.isfinite(found.signal).all() and torch.isfinite(found.gradient).all()):
             raise NotApplicable("signals or gradients of the model are not finite on these inputs")
-        twin = profile(reference, x, generator=ctx.generator()) if reference is not None else None
+        twin = _profile_of_reference(reference, x, ctx)
         findings = [self._gradients(ctx, found, twin), self._signals(ctx, found, twin)]
         findings += [*self._susceptibility(ctx, found), *self._shape(found)]
         tangent = self._tangent(ctx, model, reference, x)
@@ -80,7 +80,7 @@ class CriticalityProbe(Probe):
             meaning=meaning,
             assumptions=("one random direction of the output for each input",),
             citation=DEPTH,
-            figure=_layers(found, "gradient", "Squared gradients by layer", twin),
+            figure=_layers(found, "gradient", "Squared gradients by layer", twin, ctx.twin_name),
             details={"log_growth": value, "twin": _growth(twin, ctx, "gradient")},
         )
         return judge(finding, TRAINABLE, good="below", because="six times the depth over which gradients change by e")
@@ -113,7 +113,7 @@ class CriticalityProbe(Probe):
             meaning=f"From the first layer to the last, pre-activations change by a factor {_factor(value / 2)} in size.",
             rule="info: gradients decide",
             citation=CITATION,
-            figure=_layers(found, "signal", "Mean square of pre-activations by layer", twin),
+            figure=_layers(found, "signal", "Mean square of pre-activations by layer", twin, ctx.twin_name),
             details={"twin": _growth(twin, ctx, "signal")},
         )
 
@@ -177,22 +177,27 @@ class CriticalityProbe(Probe):
             )
         ]
 
-    def _kernel(self, ctx: Context, model: nn.Module, x: torch.Tensor) -> torch.Tensor:
-        """The tangent kernel along one random direction of the output, the same for model and reference."""
-        direction = torch.randn(ctx.dimensions[EMBEDDING], 1, generator=ctx.generator()).to(x)
-        return empirical_ntk(_Directed(model, direction / direction.norm()), x.clone(), nbytes=TANGENT_BYTES)
+    def _condition(self, ctx: Context, model: nn.Module, x: torch.Tensor) -> float:
+        """Of the tangent kernel along one random direction of the output, the same for model and twin."""
+        with torch.no_grad():
+            width = as_embedding(model(x[:1])).shape[1]
+        direction = torch.randn(width, 1, generator=ctx.generator()).to(x)
+        return _condition(
+            empirical_ntk(_Directed(model, direction / direction.norm()), x.clone(), nbytes=TANGENT_BYTES)
+        )
 
     def _tangent(self, ctx: Context, model: nn.Module, twin: nn.Module | None, x: torch.Tensor) -> Finding | None:
-        few = x[:TANGENT_ROWS]
-        try:
-            with torch.inference_mode(False):
-                value = _condition(self._kernel(ctx, model, few))
-                reference = None
-                if twin is not None:
-                    other = _condition(self._kernel(ctx, twin, few))
-                    reference = Reference(other, kind="untrained", source=ctx.twin_name)
-        except (ValueError, RuntimeError, NotImplementedError):
+        few, values = x[:TANGENT_ROWS], []
+        for network in (model, twin):
+            try:
+                with torch.inference_mode(False):
+                    values.append(math.nan if network is None else self._condition(ctx, network, few))
+            except (ValueError, RuntimeError, NotImplementedError):
+                values.append(math.nan)
+        value, other = values
+        if math.isnan(value):
             return None
+        reference = None if math.isnan(other) else Reference(other, kind=ctx.twin_kind, source=ctx.twin_name)
         return Finding(
             "criticality",
             "criticality.tangent_condition",
@@ -223,6 +228,14 @@ def _factor(logarithm: float) -> str:
     return f"{math.exp(logarithm):.3g}" if abs(logarithm) < 7 else f"10^{logarithm / math.log(10):.1f}"
 
 
+def _profile_of_reference(reference: nn.Module | None, x: torch.Tensor, ctx: Context) -> Profile | None:
+    """None as well where the reference model has no depth to speak of."""
+    try:
+        return profile(reference, x, generator=ctx.generator()) if reference is not None else None
+    except ValueError:
+        return None
+
+
 def _growth(twin: Profile | None, ctx: Context, which: str) -> float | None:
     if twin is None:
         return None
@@ -237,12 +250,12 @@ def _tuning(name: str, found: Profile) -> str:
     return f"variance {tuned.C_W:.4g} / fan-in after {name} (biases {tuned.C_b:.3g}; {tuned.universality_class})"
 
 
-def _layers(found: Profile, which: str, title: str, twin: Profile | None) -> FigureSpec:
+def _layers(found: Profile, which: str, title: str, twin: Profile | None, twin_name: str) -> FigureSpec:
     series = [{"name": "this model", "x": found.names, "y": getattr(found, which).mean(1).tolist()}]
     if which == "signal":
         series.append({"name": "theory, the baseline", "x": found.names, "y": found.predicted.tolist()})
     elif twin is not None and twin.names == found.names:
-        series.append({"name": "untrained twin", "x": twin.names, "y": getattr(twin, which).mean(1).tolist()})
+        series.append({"name": twin_name, "x": twin.names, "y": getattr(twin, which).mean(1).tolist()})
     return FigureSpec("curve", title, "layer", "", series)
 
 

@@ -77,7 +77,7 @@ class Degeneracy(Probe):
             share,
             layer=layer.layer,
             ci=Interval(share, share, ctx.level, "none (deterministic)", layer.samples),
-            reference=Reference(twin.free / twin.parameters, kind="untrained", source=ctx.twin_name)
+            reference=Reference(twin.free / twin.parameters, kind=ctx.twin_kind, source=ctx.twin_name)
             if twin is not None
             else None,
             verdict=verdict,  # type: ignore[arg-type]

@@ -2,6 +2,8 @@
 
 import dataclasses
 
+from torch import Tensor
+
 from erlangen.audit.budget import Needs
 from erlangen.audit.collect import in_its_precision
 from erlangen.audit.finding import FigureSpec, Finding, Interval, Reference
@@ -37,9 +39,7 @@ class FeatureComplexity(Probe):
         if not found:
             why = "; ".join(sorted({f.reason for f in graph.fixed}))
             raise NotApplicable(f"no layer has units that can be merged: {why or 'the model has no hidden layers'}")
-        twin = {}
-        if ctx.twin is not None:
-            twin = feature_complexity(ctx.twin, example, beta=BETAS, graph=graph)
+        twin = self._of_the_twin(ctx, example, graph)
         names = list(found)
         series = [{"name": "this model", "x": names, "y": [found[n][PLACE] / found[n][0] for n in names]}]
         if twin:
@@ -50,11 +50,21 @@ class FeatureComplexity(Probe):
         findings = [self._finding(ctx, name, counts, twin.get(name)) for name, counts in found.items()]
         return [dataclasses.replace(findings[0], figure=figure), *findings[1:]]
 
+    def _of_the_twin(self, ctx: Context, example: Tensor, graph: CouplingGraph) -> dict[str, list[int]]:
+        """The same of the twin; a reference model that the user gave has units, and a graph, of its own."""
+        if ctx.twin is None:
+            return {}
+        try:
+            own = graph if ctx.twin_kind == "untrained" else None
+            return feature_complexity(ctx.twin, in_its_precision(ctx.twin, example), beta=BETAS, graph=own)
+        except ValueError:
+            return {}
+
     def _finding(self, ctx: Context, name: str, counts: list[int], twin: list[int] | None) -> Finding:
         width, equal, value = counts[0], counts[0] - counts[1], counts[PLACE] / counts[0]
         meaning = f"{counts[PLACE]} of {width} units differ by their weights (at tolerance {BETA})"
         if twin is not None:
-            meaning += f", {twin[PLACE]} in {ctx.twin_name}"
+            meaning += f", {twin[PLACE]} of {twin[0]} in {ctx.twin_name}"
         if equal:
             meaning += f"; {equal} compute exactly what another does"
         return Finding(
@@ -63,7 +73,7 @@ class FeatureComplexity(Probe):
             value,
             layer=name,
             ci=Interval(value, value, ctx.level, "none (deterministic)", width),
-            reference=Reference(twin[PLACE] / width, kind=ctx.twin_kind, source=ctx.twin_name)
+            reference=Reference(twin[PLACE] / twin[0], kind=ctx.twin_kind, source=ctx.twin_name)
             if twin is not None
             else Reference(1.0, kind="theory", source="all units different"),
             verdict="warn" if equal else "info",
