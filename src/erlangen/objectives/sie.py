@@ -103,6 +103,8 @@ class SIE(Objective):
             raise ValueError(f"predictor: {predictor!r}; allowed: 'hyper', 'mlp'")
         if layers < 0 or (width is not None and width < 2):
             raise ValueError(f"width, layers: {width}, {layers}; width is at least 2, layers at least 0")
+        if any(size < 1 for size in predictor_layers):
+            raise ValueError(f"predictor_layers: {list(predictor_layers)}; widths are at least 1")
         if extra < 0:
             raise ValueError(f"extra: {extra}; at least 0 numbers beside the group element")
         self.group, self.extra = parse(group), extra

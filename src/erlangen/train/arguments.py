@@ -1,6 +1,7 @@
 """The arguments of `fit`, checked and turned into what the loop runs on."""
 
 from pathlib import Path
+from types import BuiltinFunctionType, FunctionType, MethodType
 from typing import Any
 
 import torch
@@ -51,6 +52,8 @@ def in_words(views: Any) -> Any:
     """What the configuration says of the views."""
     if views is None:
         return None
+    if isinstance(views, FunctionType | MethodType | BuiltinFunctionType):  # whose repr is another in every process
+        return f"{views.__module__}.{views.__qualname__}"
     return repr(views) if type(views).__repr__ is not object.__repr__ else type(views).__qualname__
 
 
@@ -65,6 +68,21 @@ def check_labels(objective: Any, dataset: Any) -> None:
         raise ValueError(f"data: {dataset.name!r} has one class and the objective {name!r} needs two; try 'vicreg'")
 
 
+def check_seed(seed: Any) -> None:
+    """`ValueError` for what no generator takes as a seed."""
+    if not isinstance(seed, int) or isinstance(seed, bool) or not -(2**63) <= seed < 2**63:
+        raise ValueError(f"seed: must be a whole number of at most 63 bits, got {seed!r}")
+
+
+def check_single_samples(step_size: int, samples: int, encoder: nn.Module) -> None:
+    """`ValueError` for steps of one sample where a layer normalises rows over the batch: one row has no variance."""
+    layers = (name for name, layer in encoder.named_modules() if isinstance(layer, nn.BatchNorm1d))
+    name = next(layers, None)
+    if step_size == 1 and name is not None:
+        cause = "data: 1 sample to fit" if samples == 1 else "batch_size: 1"
+        raise ValueError(f"{cause}; the batch normalisation in {name!r} needs at least 2 samples in a step")
+
+
 def check_numbers(counts: dict[str, int | None], **reals: float | int) -> None:
     """`ValueError` for a count below one or a real number out of its range."""
     for name, value in counts.items():
@@ -73,6 +91,7 @@ def check_numbers(counts: dict[str, int | None], **reals: float | int) -> None:
             continue
         if not isinstance(value, int) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name}: must be a whole number of at least 1, got {value!r}")
+    check_seed(reals["seed"])
     if not 0 < reals["lr"] < float("inf"):
         raise ValueError(f"lr: must be positive and finite, got {reals['lr']}")
     if not 0 <= reals["weight_decay"] < float("inf"):

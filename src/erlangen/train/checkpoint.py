@@ -77,6 +77,15 @@ def current_file(directory: Path) -> str | None:
     return str(read_json(path).get("file")) if path.exists() else None
 
 
+def has_begun(directory: Path) -> bool:
+    """Whether a run's directory holds more than its configuration and initial weights."""
+    first = "state-0000000000.safetensors"
+    own = {"config.json", "run.lock", "state.json", first}
+    if any(path.name not in own and not path.name.startswith(".") for path in directory.iterdir()):
+        return True
+    return current_file(directory) not in (None, first)
+
+
 def clean(directory: Path, keep: str | None = None) -> None:
     """Remove tensor files that are not current and temporary files of killed writers."""
     for path in [*directory.glob("state-*.safetensors"), *directory.glob(".*.tmp")]:

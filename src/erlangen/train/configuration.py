@@ -1,6 +1,7 @@
 """What a run is made of, as JSON, and back."""
 
 import json
+import math
 from typing import Any
 
 import torch
@@ -37,6 +38,9 @@ def describe(component: Any, registry: Registry, *, strict: bool) -> dict[str, A
         return {"name": name, "arguments": json.loads(json.dumps(arguments, allow_nan=False))}
     except (TypeError, ValueError) as error:
         if strict:
+            for argument, value in arguments.items():
+                if isinstance(value, float) and not math.isfinite(value):
+                    raise ValueError(f"{argument}: {value}; {name} takes finite numbers") from None
             raise ValueError(
                 f"{kind}: {cls.__qualname__} was built with an argument that is not JSON ({error})"
             ) from None
@@ -71,6 +75,11 @@ def document(**parts: Any) -> dict[str, Any]:
     return {"format": FORMAT, "format_version": FORMAT_VERSION, "erlangen": __version__, **plain}
 
 
+def is_configuration(config: Any) -> bool:
+    """Whether a file's content is the configuration of a run, of any version."""
+    return isinstance(config, dict) and config.get("format") == FORMAT
+
+
 def check_format(config: dict[str, Any], path: Any) -> None:
     """`ValueError` when `config` was not written by this format version."""
     if config.get("format") != FORMAT:
@@ -89,7 +98,7 @@ def refuse_difference(old: dict[str, Any], new: dict[str, Any], directory: Any) 
     keys = sorted(k for k in flat_old.keys() | flat_new.keys() if flat_old.get(k) != flat_new.get(k))
     keys = [k for k in keys if k.split(".")[0] not in ignored]
     if keys:
-        listed = ", ".join(f"{k} (there {flat_old.get(k)!r}, here {flat_new.get(k)!r})" for k in keys)
+        listed = ", ".join(f"{k} (there {_short(flat_old.get(k))}, here {_short(flat_new.get(k))})" for k in keys)
         raise RunDirectoryError(
             f"out: {str(directory)!r} holds a run with another configuration: {listed}; choose another directory"
         )
@@ -98,6 +107,11 @@ def refuse_difference(old: dict[str, Any], new: dict[str, Any], directory: Any) 
 def count_parameters(module: nn.Module) -> int:
     """Trainable numbers of a module."""
     return sum(p.numel() for p in module.parameters() if p.requires_grad)
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
 
 
 def _flatten(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -12,6 +12,7 @@ from erlangen._registry import objectives as objective_registry
 from erlangen.train.arguments import (
     check_labels,
     check_numbers,
+    check_single_samples,
     component,
     dataset_of,
     hold_out,
@@ -19,8 +20,15 @@ from erlangen.train.arguments import (
     make_directory,
 )
 from erlangen.train.batches import BatchMaker, StepStream, evaluate
-from erlangen.train.checkpoint import clean, read_checkpoint
-from erlangen.train.configuration import count_parameters, describe, document, materialise, refuse_difference
+from erlangen.train.checkpoint import clean, has_begun, read_checkpoint
+from erlangen.train.configuration import (
+    count_parameters,
+    describe,
+    document,
+    is_configuration,
+    materialise,
+    refuse_difference,
+)
 from erlangen.train.errors import RunDirectoryError
 from erlangen.train.files import read_json, write_json
 from erlangen.train.launch import build_trainer, check_devices, process_rank, silent_lightning
@@ -112,6 +120,8 @@ def fit(
         transform = resolve_views(views, symmetry, goal, dataset, seed=seed)
         prepared = PreparedEncoder(model, dataset.mean, dataset.std)
         materialise(prepared, goal, train.tensors(torch.arange(min(2, len(train))))[0], dataset.num_classes or None)
+        if not pair:
+            check_single_samples(min(batch_size, len(train)), len(train), prepared)
         config = document(
             encoder=describe(model, encoders, strict=out is not None),
             objective=describe(goal, objective_registry, strict=out is not None),
@@ -269,7 +279,13 @@ def _enter(directory: Path, config: dict[str, Any], *, resume: bool, leader: boo
             (directory / name).unlink(missing_ok=True)
         clean(directory)
     if path.exists():
-        refuse_difference(read_json(path), config, directory)
+        there = read_json(path)
+        if leader and is_configuration(there) and not has_begun(directory):
+            (directory / "state.json").unlink(missing_ok=True)
+            clean(directory)
+            write_json(path, config)  # a fit that failed at its first step keeps nobody out
+        else:
+            refuse_difference(there, config, directory)
     elif leader:
         foreign = [p.name for p in directory.iterdir() if p.name != "run.lock" and not p.name.startswith(".")]
         if foreign:

@@ -86,9 +86,10 @@ class FitModule(pl.LightningModule):
             index = batch.index[rows[0]].item() if batch.index is not None else rows[0].item()
             return f"data: sample {index} holds NaN or infinity (step {step}); clean the data and run again"
         bad = [name for name, value in self.values.items() if name != "loss" and not bool(torch.isfinite(value).all())]
-        named = ", ".join(f"{name} = {float(self.values[name])}" for name in bad) or "the total"
+        named = ", ".join(f"loss term {name} = {float(self.values[name])}" for name in bad)
+        named = named or f"the total of the weighted loss terms = {float(self.values.get('loss', float('nan')))}"
         return (
-            f"loss term {named} at step {step} (epoch {step // self.plan.sampler.steps_per_epoch}); "
+            f"{named} at step {step} (epoch {step // self.plan.sampler.steps_per_epoch}); "
             f"a smaller lr than {self.plan.lr:g} is the usual cure"
         )
 
