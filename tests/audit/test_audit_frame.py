@@ -359,6 +359,16 @@ def test_models_of_other_precision_are_given_inputs_of_theirs(dtype: torch.dtype
     assert values[1] == pytest.approx(values[0], rel=1e-4 if dtype == torch.float64 else 0.1)
 
 
+def test_a_model_of_tokens_is_given_whole_numbers() -> None:
+    model = nn.Sequential(nn.Embedding(20, 8), nn.Flatten(), nn.Linear(40, 4))
+    token = torch.randint(0, 20, (60, 5), generator=torch.Generator().manual_seed(0))
+    report = er.audit(
+        model, (token, token[:, 0] % 4), probes=["rankme", "collapse", "geometry", "cka", "feature_complexity"]
+    )
+    assert {f.layer for f in report.findings if f.probe == "rankme"} >= {"0", "embedding"}
+    assert not [f for f in report.findings if f.rule == "the probe failed"]
+
+
 def test_labels_that_are_no_class_numbers_are_refused_not_rounded() -> None:
     x, label = blobs()
     with pytest.raises(ValueError, match="no whole numbers"):

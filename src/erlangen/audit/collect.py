@@ -136,7 +136,11 @@ def run_model(model: nn.Module, x: Tensor, layers: list[str], pools: Mapping[str
 
 
 def in_its_precision(model: nn.Module, x: Tensor) -> Tensor:
-    """Floating-point inputs in the precision of the model's first floating-point parameter."""
+    """Floating-point inputs in the precision of the model's first floating-point parameter; whole numbers as such where
+    the first thing that the model has is an embedding of them."""
+    first = next((m for m in model.modules() if next(m.parameters(recurse=False), None) is not None), None)
+    if isinstance(first, (nn.Embedding, nn.EmbeddingBag)) and bool((x == x.round()).all()):
+        return x.long()
     own = next((p.dtype for p in model.parameters() if p.is_floating_point()), x.dtype)
     return x.to(own) if x.is_floating_point() else x
 
