@@ -398,3 +398,16 @@ def test_a_report_of_many_layers_and_samples_stays_below_two_megabytes() -> None
     page = Report(heavy, first.header, first.panels).to_html()
     assert len(page.encode()) <= 2_000_000
     assert "no figures and no details" in page
+
+
+def test_a_reference_with_other_layers_is_compared_where_both_have_them(caplog):
+    data = (torch.randn(80, 6, generator=torch.Generator().manual_seed(0)), torch.arange(80) % 2)
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
+    other = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 4))
+    report = er.audit(model, data, reference=other, probes=["rankme", "dead_units"])
+    assert {f.layer for f in report.findings} <= {"0", "1", "2", "embedding"}
+    assert "reference: has no layer" in caplog.text
+    with pytest.raises(
+        ValueError, match=r"^layers, reference: the reference model has no 4; name layers that both have$"
+    ):
+        er.audit(model, data, reference=other, layers=["0", "4"], probes=["rankme"])

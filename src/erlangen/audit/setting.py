@@ -50,6 +50,8 @@ def make_context(
         with torch.inference_mode():  # materialises lazy layers before names are resolved
             network(in_its_precision(network, x[:2].to(device)))
         names = resolve_layers(network, layers) if layers else []
+        if isinstance(reference, nn.Module):
+            names = _in_both(names, reference, chosen=layers != "auto")
         pools = regular_orders(network, names)
         sizes = {name: value.shape[1] for name, value in run_model(network, x[:2].to(device), names, pools).items()}
         sketched = _too_wide(network, x[:2].to(device), [n for n in names if sizes.get(n) == WIDEST])
@@ -75,6 +77,19 @@ def make_context(
         twin_kind="baseline" if isinstance(reference, nn.Module) else "untrained",
         sketched=sketched,
     )
+
+
+def _in_both(names: list[str], reference: nn.Module, *, chosen: bool) -> list[str]:
+    """The layers that a reference model has as well; ValueError where one was asked for that it lacks."""
+    known = {name for name, _ in reference.named_modules()}
+    missing = [name for name in names if name not in known]
+    if missing and chosen:
+        raise ValueError(
+            f"layers, reference: the reference model has no {', '.join(missing)}; name layers that both have"
+        )
+    if missing:
+        _log.warning("reference: has no layer %s; they are left out", ", ".join(missing))
+    return [name for name in names if name in known]
 
 
 def _too_wide(network: nn.Module, x: Tensor, names: list[str]) -> dict[str, int]:

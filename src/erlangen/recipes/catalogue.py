@@ -47,7 +47,6 @@ SHIPPED = (
     "topological_rsa",
     "feature_merging",
     "degeneracy",
-
     "neural_collapse",
     "task_geometry",
     "feature_bias",

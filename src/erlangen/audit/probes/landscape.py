@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from erlangen.audit.budget import Needs
-from erlangen.audit.collect import EMBEDDING, as_embedding
+from erlangen.audit.collect import as_embedding
 from erlangen.audit.finding import Finding
 from erlangen.audit.landscape.intrinsic import intrinsic_dimension
 from erlangen.audit.presets import register
@@ -68,7 +68,7 @@ class Landscape(Probe):
         weights = _size(ctx.model)
         if weights == 0:
             raise NotApplicable("the model has no weights to train")
-        width = held.rows[EMBEDDING].shape[1]
+        width = held.embedding.shape[1]
         number = iter(range(ctx.seed, ctx.seed + self.seeds))
 
         def fresh() -> nn.Module:
