@@ -203,3 +203,8 @@ def test_of_two_processes_that_add_neither_forgets_what_the_other_saved(folder, 
     assert code == 2 and f"in use by pid {first.pid}" in said and len(said.splitlines()) == 1
     assert printed(capsys, "stats", index)["count"] == 80
     assert printed(capsys, "add", index, file)["count"] == 120
+
+
+def test_more_neighbours_than_vectors_are_all_there_are(folder, capsys):
+    (first, *_) = printed(capsys, "search", folder / "plain", folder / "vectors.npz", "--k", "100000")
+    assert sorted(first["ids"]) == list(range(40))

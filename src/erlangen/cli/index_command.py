@@ -8,7 +8,9 @@ from typing import Any, Literal
 
 from erlangen._registry import unknown_name
 from erlangen.cli.arguments import call, parser_for
-from erlangen.cli.output import note, print_json, print_line, print_table
+from erlangen.cli.index_files import is_index, open_any, read_vectors
+from erlangen.cli.index_upgrade import upgrade
+from erlangen.cli.output import print_json, print_line, print_table
 
 
 def build(
@@ -79,7 +81,7 @@ def add(
     from erlangen import deploy
 
     stored, space = read_vectors(vectors, "vectors")
-    _is_index(index)
+    is_index(index)
     with deploy.writing(index, "index"):
         opened = open_any(index, mmap=False, dsn=dsn)
         if isinstance(opened, deploy.VersionedGallery):
@@ -108,7 +110,7 @@ def search(
     Args:
         index: The folder of an index or gallery.
         queries: What `erlangen embed` wrote for the queries.
-        k: Neighbours for each query.
+        k: Neighbours for each query; at most all there are.
         limit: Show this many queries in the table (JSON holds all).
         dsn: How a pgvector index is reached; the environment variable ERLANGEN_PGVECTOR_DSN by default.
         json: Print JSON instead of a table.
@@ -120,6 +122,7 @@ def search(
     if limit < 0:
         raise ValueError(f"--limit: {limit}; give the number of queries to show, 0 for none")
     opened = open_any(index, mmap=True, dsn=dsn)
+    k = min(k, max(1, len(opened)))
     asked, space = read_vectors(queries, "queries")
     if isinstance(opened, deploy.VersionedGallery):
         found = opened.search(asked, k, space=_named(space, "queries"))
@@ -138,84 +141,6 @@ def search(
         ]
         print_table(f"{len(ids)} queries, {k} neighbours", ["query", *(f"#{r + 1}" for r in range(k))], rows)
     return 0
-
-
-def upgrade(
-    index: str,
-    run: str,
-    sample: str,
-    *,
-    old_run: str,
-    out: str,
-    link: Literal["auto", "identity", "orthogonal"] = "auto",
-    tolerance: float = 0.02,
-    json: bool = False,
-    quiet: bool = False,
-    seed: int = 0,
-) -> int:
-    """Put a new encoder before an old index and keep its vectors, if accuracy allows it; exit code 1 if not.
-
-    Args:
-        index: The folder of the old index or gallery.
-        run: The new encoder's run.
-        sample: A labelled data set, on which both encoders are measured.
-        old_run: The run whose encoder made the vectors of the index.
-        out: The folder of the gallery that answers the new encoder's queries.
-        link: How new queries reach old vectors: as they are, or turned by an orthogonal map fitted on half the sample.
-        tolerance: Accuracy that may be lost.
-        json: Print the measurement as JSON.
-        quiet: No progress on standard error.
-        seed: Which half of the sample is the gallery.
-    """
-    import torch
-
-    from erlangen import deploy, train
-
-    opened = open_any(index, mmap=True)
-    if not isinstance(opened, deploy.VersionedGallery) and opened.engine == "binary":
-        raise ValueError("index: holds codes; vectors are needed to reach them through a link")
-    before, after = train.load(old_run), train.load(run)
-    spaces = opened.spaces if isinstance(opened, deploy.VersionedGallery) else [opened.space]
-    if before.space["model_id"] not in [space.model_id for space in spaces]:
-        raise ValueError(
-            f"--old_run: {old_run} is model {before.space['model_id']!r}; the index holds vectors of "
-            + ", ".join(repr(space.model_id) for space in spaces)
-        )
-    if Path(out).resolve() == Path(index).resolve():
-        raise ValueError(
-            "--out: is the old index; name another folder, so that the old one stays until you trust the new"
-        )
-    note("embedding the sample with both encoders", quiet)
-    old, labels = _embedded(before, sample)
-    new, _ = _embedded(after, sample)
-    if labels is None:
-        raise ValueError(f"sample: {sample!r} has no labels to measure accuracy by")
-    report = deploy.measure_upgrade(
-        old, new, labels, link=link, tolerance=tolerance, generator=torch.Generator().manual_seed(seed)
-    )
-    old_space, new_space = (deploy.SpaceInfo.of(fitted.space) for fitted in (before, after))
-    if report.compatible:
-        with deploy.writing(out, "--out"):
-            deploy.upgrade(opened, report, old=old_space, new=new_space).save(out)
-    facts = {**report.to_dict(), "out": out if report.compatible else None}
-    if json:
-        print_json(facts)
-        return 0 if report.compatible else 1
-    rows = [
-        ["old queries, old vectors", f"{report.old:.3f}"],
-        [f"new queries, old vectors ({report.link})", f"{report.crossed:.3f}"],
-        ["new queries, new vectors", f"{report.new:.3f}"],
-        ["accuracy moves by", "{:+.3f} [{:+.3f}, {:+.3f}]".format(*report.moved)],
-    ]
-    print_table(f"{report.queries} queries", ["", "accuracy"], rows)
-    if report.compatible:
-        print_line(f"{out} answers queries of {run}; its {len(opened)} old vectors are kept as they are")
-        return 0
-    print_line(
-        f"refused: a loss beyond the tolerance of {tolerance}. Embed the gallery anew (erlangen embed {run} DATA; "
-        f"erlangen index build), train the new encoder to be compatible, or raise --tolerance"
-    )
-    return 1
 
 
 def stats(index: str, *, dsn: str | None = None, json: bool = False, quiet: bool = False, seed: int = 0) -> int:
@@ -242,55 +167,10 @@ def _place(out: str, dsn: str | None, table: str | None) -> dict[str, Any]:
     return {"table": name, "dsn": dsn, "replace": mine}
 
 
-def open_any(path: str, *, mmap: bool, dsn: str | None = None) -> Any:
-    """The `Index` or `VersionedGallery` in a folder."""
-    from erlangen import deploy
-    from erlangen.deploy.gallery import FORMAT
-    from erlangen.train.files import read_json
-
-    _is_index(path)
-    if read_json(Path(path) / "manifest.json").get("format") == FORMAT:
-        return deploy.VersionedGallery.open(path, mmap=mmap)
-    return deploy.Index.open(path, mmap=mmap, dsn=dsn)
-
-
-def _is_index(path: str) -> None:
-    if not Path(path).is_dir():
-        raise ValueError(f"index: there is no folder {path!r}; erlangen index build makes one")
-    if not (Path(path) / "manifest.json").exists():
-        raise ValueError(f"index: {path!r} is not an index (it has no manifest.json)")
-
-
-def read_vectors(path: str, argument: str) -> tuple[Any, Any]:
-    """Vectors and their space: a folder that `erlangen embed` wrote, or a file of vectors, whose space has no name."""
-    from erlangen import data, deploy
-
-    if Path(path).is_dir():
-        return deploy.open_embeddings(path), deploy.embedding_space(path)
-    if not Path(path).exists():
-        raise ValueError(f"{argument}: there is no {path!r}; give a folder that erlangen embed wrote, .csv or .npz")
-    loaded = data.load(path)
-    if loaded.kind != "vector":
-        raise ValueError(f"{argument}: {path!r} holds images; embed them first with erlangen embed")
-    return loaded.x.float(), None
-
-
 def _named(space: Any, argument: str) -> Any:
     if space is None:
         raise ValueError(f"{argument}: a file of vectors does not say which model made them; a gallery needs to know")
     return space
-
-
-def _embedded(fitted: Any, sample: str) -> tuple[Any, Any]:
-    """Vectors and labels of a data set, prepared as the run was fitted."""
-    from erlangen import data, deploy
-
-    origin = fitted.config.get("data", {}).get("origin") or {}
-    dataset = data.load(sample, image_size=origin.get("image_size"), pad=origin.get("pad", 0))
-    fitted_on = tuple(fitted.config.get("data", {}).get("sample_shape") or dataset.sample_shape)
-    if len(fitted_on) != len(dataset.sample_shape) or fitted_on[0] != dataset.sample_shape[0]:
-        raise ValueError(f"sample: of shape {dataset.sample_shape}; {fitted.path} was fitted on samples of {fitted_on}")
-    return deploy.embed(fitted.encoder, dataset), dataset.label
 
 
 def _describe(path: str, json: bool, quiet: bool, dsn: str | None = None) -> int:
