@@ -3,7 +3,6 @@
 python benchmarks/audit.py [--samples 10000] [--threads 2] [--output audit.json]
 """
 
-import argparse
 import resource
 import time
 from functools import partial
@@ -11,7 +10,7 @@ from functools import partial
 import torch
 
 import erlangen as er
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 MIB = 2**20
 
@@ -28,15 +27,12 @@ def plain_pass(model: torch.nn.Module, x: torch.Tensor) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, repeats=2, threads=2)
     parser.add_argument("--data", default="fashion_mnist")
     parser.add_argument("--samples", type=int, default=10_000)
     parser.add_argument("--width", type=int, default=40, help="of the plain encoder; 40 has 0.47 million parameters")
     parser.add_argument("--group", default="C8")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=2)
     parser.add_argument("--processor", action="store_true", help="count the processor's seconds, of all threads")
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     data = er.data.load(options.data)

@@ -8,7 +8,6 @@ is the largest between the two matrices: torch-cka multiplies Gram matrices of u
 so that it is small in `statistics`, whose activations have mean zero, and larger in `networks`.
 """
 
-import argparse
 import time
 import warnings
 from typing import Any
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 
 from erlangen.nn.tap import Tap
 from erlangen.stats import MinibatchCKA
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 BATCH = 256
 
@@ -81,12 +80,9 @@ class Loader(list):  # type: ignore[type-arg]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = make_parser(__doc__, repeats=3)
     parser.add_argument("--samples", type=int, default=2560)
     parser.add_argument("--layers", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", help="a JSON file for the rows")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     try:

@@ -7,7 +7,6 @@ minus infinity. The floor is what no implementation can avoid: the matrix of all
 All run interleaved in one process on the same inputs; the ratios are of medians of processor seconds.
 """
 
-import argparse
 import functools
 import importlib.util
 import sys
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor
 
 from erlangen.objectives.contrastive import nt_xent
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 SHAPES = [(128, 128), (256, 128), (512, 128)]
 FULL = [*SHAPES, (1024, 128), (2048, 256)]
@@ -108,11 +107,8 @@ def measure(n: int, d: int, repeats: int) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, repeats=5)
     parser.add_argument("--full", action="store_true", help="the large shapes too")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", help="a JSON file for the rows")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     rows = []

@@ -5,7 +5,6 @@ python benchmarks/ensemble.py [--output ensemble.json] [--repeats 3] [--threads 
 Ratios are of medians of the processor's seconds.
 """
 
-import argparse
 import copy
 import time
 from functools import partial
@@ -14,7 +13,7 @@ import torch
 from torch import nn
 
 from erlangen.train.ensemble import fit_ensemble
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 
 def network(width: int) -> nn.Module:
@@ -32,12 +31,9 @@ def loop(models: list[nn.Module], x: torch.Tensor, y: torch.Tensor, steps: int) 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, repeats=3)
     parser.add_argument("--members", type=int, default=64)
     parser.add_argument("--steps", type=int, default=20)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = []

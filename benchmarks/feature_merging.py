@@ -5,7 +5,6 @@ the same part of units) for scale.
 python benchmarks/feature_merging.py [--output feature_merging.json] [--repeats 3] [--threads 1]
 """
 
-import argparse
 import copy
 import time
 from collections.abc import Callable
@@ -17,7 +16,7 @@ from erlangen.deploy import merge_features
 from erlangen.nn import CouplingGraph
 from erlangen.nn.parameter_symmetry.iterative_merging import plan_merges
 from erlangen.nn.parameter_symmetry.surgery import tensor_of
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 PLAN = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0, 512, 512, 512, 0)
 RATIO = 0.17  # of each group's units; about 30 % of the parameters, which go with the square
@@ -88,11 +87,8 @@ def size(model: nn.Module) -> int:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, repeats=3)
     parser.add_argument("--narrow", type=float, default=0.25, help="part of the channels where the Gram is made anew")
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)

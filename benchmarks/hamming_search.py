@@ -3,7 +3,6 @@
 python benchmarks/hamming_search.py [--count 50000] [--output hamming_search.json] [--repeats 9] [--threads 1]
 """
 
-import argparse
 import time
 from functools import partial
 
@@ -11,7 +10,7 @@ import torch
 
 from erlangen.deploy import BinaryIndex
 from erlangen.stats import hamming_topk, pack_bits
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 
 def measure(count: int, bits: int, queries: int, k: int, repeats: int, threads: int) -> dict[str, object]:
@@ -37,14 +36,11 @@ def measure(count: int, bits: int, queries: int, k: int, repeats: int, threads: 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, repeats=9)
     parser.add_argument("--count", type=int, default=50_000)
     parser.add_argument("--bits", type=int, nargs="+", default=[64, 128, 256])
     parser.add_argument("--queries", type=int, nargs="+", default=[1, 16, 512])
     parser.add_argument("--k", type=int, default=10)
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     try:

@@ -3,7 +3,6 @@
 .bench/dimension/bin/python benchmarks/intrinsic_dimension.py [--output dimension.json] [--repeats 2] [--peers dadapy]
 """
 
-import argparse
 import time
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +10,7 @@ from functools import partial
 import torch
 
 from erlangen.stats.intrinsic_dimension import estimate
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 AGREE = 1e-6
 
@@ -71,15 +70,12 @@ def measure(
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, repeats=2)
     parser.add_argument("--points", type=int, default=20_000)
     parser.add_argument("--features", type=int, nargs="+", default=[5, 30, 512])
     parser.add_argument("--surfaces", type=int, nargs="+", default=[0, 4], help="0: points that fill all features")
     parser.add_argument("--methods", nargs="+", default=["twonn", "mle"])
     parser.add_argument("--peers", nargs="+", default=["scikit-dimension", "dadapy"])
-    parser.add_argument("--repeats", type=int, default=2)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rows = [

@@ -3,7 +3,6 @@
 .bench/neural_tangents/bin/python benchmarks/kernel_recursion.py [--output kernels.json] [--repeats 5] [--threads 1]
 """
 
-import argparse
 import os
 import time
 from functools import partial
@@ -12,7 +11,7 @@ from typing import Any
 import torch
 
 from erlangen.audit.theory import ntk_recursion
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 
 def peer(name: str, C_b: float, C_W: float, depth: int) -> Any:
@@ -33,13 +32,10 @@ def ours(name: str, C_b: float, C_W: float, depth: int, x: torch.Tensor) -> tupl
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, repeats=5)
     parser.add_argument("--points", type=int, default=1_000)
     parser.add_argument("--features", type=int, default=100)
     parser.add_argument("--depth", type=int, default=4)
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     flags = f"--xla_cpu_multi_thread_eigen={'true' if options.threads > 1 else 'false'}"

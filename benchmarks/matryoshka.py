@@ -10,7 +10,6 @@ sentence-transformers' MatryoshkaLoss wraps losses on pairs of sentences: where 
 same pairs of embeddings; the bare products are those of all lengths, forward and backward.
 """
 
-import argparse
 import importlib.util
 import warnings
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from torch.nn.functional import cross_entropy, linear, normalize
 
 from erlangen.nn import MatryoshkaHead
 from erlangen.objectives.matryoshka import matryoshka
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 DIMS = (8, 16, 32, 64, 128, 256, 512, 1024, 2048)
 SHAPES = ((256, 1000), (256, 200), (64, 1000))
@@ -127,10 +126,7 @@ def measure_pairs(n: int, d: int, repeats: int) -> dict[str, object] | None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=9)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", help="a JSON file for the rows")
+    parser = make_parser(__doc__, repeats=9)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     rows = []

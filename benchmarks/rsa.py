@@ -7,7 +7,6 @@ data of four subjects in two sessions, and the bootstrap of that over stimuli an
 `eval_bootstrap`). `difference` is the largest between the two libraries' numbers on the same resamples.
 """
 
-import argparse
 import os
 import time
 from functools import partial
@@ -19,7 +18,7 @@ import torch
 
 from erlangen.audit.rsa import compare_rdms, evaluate_models, geo_topological, rdm
 from erlangen.stats.rdm_bootstrap import RdmResamples
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 THEIRS = {"cosine": "cosine", "pearson": "corr", "spearman": "spearman", "rho_a": "rho-a", "tau_a": "tau-a"}
 PAIRWISE = {**THEIRS, "whitened_cosine": "cosine_cov", "whitened_pearson": "corr_cov", "bures": "bures"}
@@ -89,11 +88,8 @@ def bootstrap_gap(peer: Peer, models: torch.Tensor, brain: torch.Tensor, method:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser = make_parser(__doc__, repeats=3)
     parser.add_argument("--resamples", type=int, default=100)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", help="a JSON file for the rows")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     pixels, brain, models = load()

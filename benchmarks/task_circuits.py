@@ -6,14 +6,13 @@ network and one of the gated one, one backward pass. Both take the same number o
 python benchmarks/task_circuits.py [--output task_circuits.json] [--repeats 3] [--threads 1]
 """
 
-import argparse
 from functools import partial
 
 import torch
 from torch import nn
 
 from erlangen.audit.circuits import TaskDisentangler
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 TASKS, IMAGES, EPOCHS = 10, 64, 10
 
@@ -70,10 +69,7 @@ def loop(model: nn.Module, layers: list[str], x: torch.Tensor, label: torch.Tens
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", default=None, help="write the measurements to this JSON file")
+    parser = make_parser(__doc__, repeats=3)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     generator = torch.Generator().manual_seed(0)

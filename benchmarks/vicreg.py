@@ -8,7 +8,6 @@ off-diagonal entries. The floor is what no implementation can avoid: per view, t
 2 n d min(n, d) operations. All run interleaved in one process on the same inputs; the ratios are of medians.
 """
 
-import argparse
 import functools
 import importlib.util
 import sys
@@ -21,7 +20,7 @@ import torch
 from torch import Tensor
 
 from erlangen.objectives.functional import vicreg
-from harness import interleave, write_json
+from harness import interleave, make_parser, write_json
 
 SHAPES = [(256, 2048), (1024, 1024), (4096, 256)]
 FULL = [*SHAPES, (256, 8192), (2048, 8192)]
@@ -103,11 +102,8 @@ def measure(n: int, d: int, repeats: int) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__, repeats=5)
     parser.add_argument("--full", action="store_true", help="the large shapes too (gigabytes, minutes)")
-    parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--output", help="a JSON file for the rows")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     rows = []

@@ -39,6 +39,13 @@ def test_only_scripts_that_measure_are_benchmarks(folder: Path) -> None:
     assert list(find_scripts(folder)) == ["broken", "nothing"]
 
 
+def test_every_script_of_the_checkout_is_found() -> None:
+    checkout = Path(__file__).parents[2] / "benchmarks"
+    scripts = {path.stem for path in checkout.glob("*.py")} - {"harness", "environments"}
+    assert set(find_scripts(checkout)) == scripts
+    assert len(scripts) > 30
+
+
 def test_what_is_measured_is_what_the_page_shows(folder: Path, tmp_path: Path) -> None:
     results, page = tmp_path / "results", tmp_path / "page.md"
     runs = [measure(folder, folder / "nothing.py", threads=t, quiet=True) for t in (1, 2)]

@@ -26,8 +26,8 @@ def find_folder(given: str | None) -> Path:
 
 
 def find_scripts(folder: Path) -> dict[str, Path]:
-    """The benchmarks by name: the scripts that write what they measured."""
-    return {path.stem: path for path in sorted(folder.glob("*.py")) if '"--output"' in path.read_text("utf-8")}
+    """The benchmarks by name: the scripts that write what they measured to `--output`."""
+    return {path.stem: path for path in sorted(folder.glob("*.py")) if ".output" in path.read_text("utf-8")}
 
 
 def interpreter(folder: Path, name: str) -> str:
