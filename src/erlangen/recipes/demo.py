@@ -56,6 +56,7 @@ def demo(
     demo goes on from where it was.
     """
     digits = data_room.load("digits", image_size=20, pad=4)
+    torch.manual_seed(seed)
     encoders = {
         "plain": PlainCNN(width=16),
         "symmetric": GroupCNN(GROUP, width=16),
@@ -64,7 +65,6 @@ def demo(
     images, labels = digits.test.tensors()
     for name, encoder in encoders.items():
         tell(f"fitting the {name} encoder on {len(digits.train)} upright digits")
-        torch.manual_seed(seed)
         runs[name] = train.fit(
             encoder,
             digits,
