@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 
 import erlangen as er
 from erlangen.audit import Budget, Finding, PlanError, Report
-from erlangen.audit.budget import Needs
+from erlangen.audit.budget import Needs, check_plan
 from erlangen.audit.preserve import fingerprint
 from erlangen.audit.probe import Batch, Context, Probe, StreamingProbe
 from erlangen.stats import Moments
@@ -411,3 +412,14 @@ def test_a_reference_with_other_layers_is_compared_where_both_have_them(caplog):
         ValueError, match=r"^layers, reference: the reference model has no 4; name layers that both have$"
     ):
         er.audit(model, data, reference=other, layers=["0", "4"], probes=["rankme"])
+
+
+@pytest.mark.parametrize(("shared", "raw"), [(600_000, 900_000), (1_200_000, 300_000)])
+def test_the_number_of_samples_that_a_refused_plan_names_fits(shared: int, raw: int) -> None:
+    budget, needs = Budget(ram="1MB"), {"copies": Needs(raw=True)}
+    with pytest.raises(PlanError, match="of (all )?300 samples") as refused:
+        check_plan(shared, needs, budget, raw=raw, rows=300)
+    named = re.search(r"Budget\(samples=(\d+)\)", str(refused.value))
+    assert named is not None
+    fewer = int(named[1])
+    assert 0 < check_plan(shared * fewer // 300, needs, budget, raw=raw * fewer // 300, rows=fewer) <= 10**6

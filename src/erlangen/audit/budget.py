@@ -59,23 +59,25 @@ class Needs:
     training: bool = False
 
 
-def check_plan(shared: int, needs: dict[str, Needs], budget: Budget, *, raw: int = 0) -> int:
+def check_plan(shared: int, needs: dict[str, Needs], budget: Budget, *, raw: int = 0, rows: int | None = None) -> int:
     """The bytes the plan will hold; raises `PlanError` if that is over the budget.
 
-    `shared` are the bytes of rows and inputs, `raw` those of all flattened inputs, if a probe asks for them.
+    `shared` are the bytes of rows and inputs, `raw` those of all flattened inputs, if a probe asks for them; `rows` is
+    how many there are, if fewer than the budget allows.
     """
-    limit = parse_bytes(budget.ram)
+    limit, rows = parse_bytes(budget.ram), rows or budget.samples
+    fitting = max(4, int(rows * limit / max(shared + raw, 1) * 0.8))
     if shared > limit:
         raise PlanError(
-            f"budget: the activations of {budget.samples} samples take {shared:,} bytes of the {limit:,} allowed; "
-            f"use Budget(samples={max(4, int(budget.samples * limit / shared * 0.8))}) or fewer layers"
+            f"budget: the activations of {rows} samples take {shared:,} bytes of the {limit:,} allowed; "
+            f"use Budget(samples={fitting}) or fewer layers"
         )
     asking = [name for name, need in needs.items() if need.raw]
     if raw and shared + raw > limit:
         raise PlanError(
-            f"probes: {asking[0] if asking else 'data'!r} needs the inputs of all {budget.samples} samples, {raw:,} "
+            f"probes: {asking[0] if asking else 'data'!r} needs the inputs of all {rows} samples, {raw:,} "
             f"bytes beside {shared:,} of shared samples, more than the {limit:,} of the budget; cheaper: "
-            f"Budget(samples={max(4, int(budget.samples * (limit - shared) / raw * 0.8))})"
+            f"Budget(samples={fitting})"
         )
     held = shared + raw
     for name, need in needs.items():

@@ -102,7 +102,7 @@ def audit(
         needs, silent = _needs(chosen, ctx)
         raw, twin = any(n.raw for n in needs.values()) or network is None, any(n.twin for n in needs.values())
         shared = shared_bytes(ctx, twin_rows=TWIN_ROWS_KEPT if twin else 0)
-        planned = check_plan(shared, needs, budget, raw=raw_bytes(ctx) if raw else 0)
+        planned = check_plan(shared, needs, budget, raw=raw_bytes(ctx) if raw else 0, rows=ctx.rows)
         if network is not None and any(n.training for n in needs.values()):
             known = training_part(training if training is not None else data, samples=TWIN_ROWS_KEPT, seed=seed)
             ctx.training = known if training is not None or hasattr(data, "splits") else None
