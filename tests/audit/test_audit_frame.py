@@ -417,7 +417,7 @@ def test_a_reference_with_other_layers_is_compared_where_both_have_them(caplog):
 @pytest.mark.parametrize(("shared", "raw"), [(600_000, 900_000), (1_200_000, 300_000)])
 def test_the_number_of_samples_that_a_refused_plan_names_fits(shared: int, raw: int) -> None:
     budget, needs = Budget(ram="1MB"), {"copies": Needs(raw=True)}
-    with pytest.raises(PlanError, match="of (all )?300 samples") as refused:
+    with pytest.raises(PlanError, match=r"of (all )?300 samples") as refused:
         check_plan(shared, needs, budget, raw=raw, rows=300)
     named = re.search(r"Budget\(samples=(\d+)\)", str(refused.value))
     assert named is not None
