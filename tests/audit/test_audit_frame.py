@@ -423,3 +423,20 @@ def test_the_number_of_samples_that_a_refused_plan_names_fits(shared: int, raw: 
     assert named is not None
     fewer = int(named[1])
     assert 0 < check_plan(shared * fewer // 300, needs, budget, raw=raw * fewer // 300, rows=fewer) <= 10**6
+
+
+def test_pictures_call_a_reference_model_by_that_name() -> None:
+    x = torch.rand(40, 1, 12, 12, generator=torch.Generator().manual_seed(0))
+    made = [nn.Sequential(nn.Conv2d(1, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(400, 6)) for _ in range(2)]
+    probes = ["respect", "equivariance", "linear_probe", "lie_derivative"]
+    for reference, words, never in (
+        (made[1], "reference model", "untrained"),
+        ("untrained", "untrained twin", "reference model"),
+    ):
+        report = er.audit(made[0], (x, torch.arange(40) % 2), group="C4", reference=reference, probes=probes)
+        shown = report.to_html().split("Methods and numbers</h2>")[0]
+        assert f"elative to the {words}" in shown
+        assert words in str(report.panels["profile_probe"])
+        assert words in str(report["lie_derivative.rotation"].figure)
+        assert never not in str(report.panels)
+        assert f"the {never}" not in shown

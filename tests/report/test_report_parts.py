@@ -61,7 +61,7 @@ def test_slugs_are_safe_and_escaped_text_is_inert(a: str, b: str) -> None:
 
 
 def test_the_matrix_is_zero_at_the_floor_and_one_at_the_twin() -> None:
-    details = {"elements": ["a", "b", "c", "d"], "errors": [0.1, 0.6, 0.35, 0.2], "untrained": [0.6, 0.6, 0.6, 0.11]}
+    details = {"elements": ["a", "b", "c", "d"], "errors": [0.1, 0.6, 0.35, 0.2], "twin": [0.6, 0.6, 0.6, 0.11]}
     spec = relative_to_twin([finding("equivariance", "e", 0.0, layer="l", details={**details, "floors": [0.1] * 4})])
     assert spec is not None
     assert spec["values"][0][:3] == pytest.approx([0.0, 1.0, 0.5]) and math.isnan(spec["values"][0][3])

@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 Verdict = Literal["pass", "warn", "fail", "info", "inconclusive", "not_applicable"]
 Direction = Literal["higher", "lower", "closer", "none"]
 VERDICTS: tuple[str, ...] = get_args(Verdict)
+TWIN_WORDS = {"untrained": "untrained twin", "baseline": "reference model"}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from erlangen.audit.collect import EMBEDDING
-from erlangen.audit.finding import FigureSpec, Finding
+from erlangen.audit.finding import TWIN_WORDS, FigureSpec, Finding
 from erlangen.audit.probe import Context
 
 WORST = 6
@@ -21,10 +21,10 @@ def build_panels(findings: list[Finding], ctx: Context) -> dict[str, FigureSpec]
     """The panels that these findings allow; a panel whose making fails is left out."""
     makers: dict[str, Callable[[list[Finding], Context], FigureSpec | None]] = {
         "respect": _respect,
-        "profile_rank": lambda f, c: _profile(f, "rankme.rank", "Dimensions used (RankMe)", "dimensions"),
-        "profile_probe": lambda f, c: _profile(f, "linear_probe.accuracy", "Linear probe", "accuracy"),
+        "profile_rank": lambda f, c: _profile(f, c, "rankme.rank", "Dimensions used (RankMe)", "dimensions"),
+        "profile_probe": lambda f, c: _profile(f, c, "linear_probe.accuracy", "Linear probe", "accuracy"),
         "profile_invariance": lambda f, c: _profile(
-            f, "equivariance.invariance_error", "Change under the group", "relative change"
+            f, c, "equivariance.invariance_error", "Change under the group", "relative change"
         ),
         "profile_output": _to_the_output,
         "similarity": lambda f, c: next((x.figure for x in f if x.probe == "cka"), None),
@@ -59,10 +59,10 @@ def _respect(findings: list[Finding], ctx: Context) -> FigureSpec | None:
     )
 
 
-_PROFILED = {"untrained": "untrained twin", "baseline": "reference model", "null": "shuffled labels"}
+_PROFILED = {**TWIN_WORDS, "null": "shuffled labels"}
 
 
-def _profile(findings: list[Finding], metric: str, title: str, unit: str) -> FigureSpec | None:
+def _profile(findings: list[Finding], ctx: Context, metric: str, title: str, unit: str) -> FigureSpec | None:
     rows = [f for f in findings if f.metric == metric and math.isfinite(f.value)]
     if len(rows) < 2:
         return None
@@ -75,10 +75,10 @@ def _profile(findings: list[Finding], metric: str, title: str, unit: str) -> Fig
             "high": [f.ci.high if f.ci else math.nan for f in rows],
         }
     ]
-    twin = [(f.layer, f.details["untrained"]) for f in rows if isinstance(f.details.get("untrained"), float)]
+    twin = [(f.layer, f.details["twin"]) for f in rows if isinstance(f.details.get("twin"), float)]
     twin = [(layer, value) for layer, value in twin if math.isfinite(value)]
     if twin:
-        series.append({"name": "untrained twin", "x": [n for n, _ in twin], "y": [v for _, v in twin]})
+        series.append({"name": ctx.twin_words, "x": [n for n, _ in twin], "y": [v for _, v in twin]})
     known = [f for f in rows if f.reference is not None and f.reference.kind in _PROFILED]
     if known:
         kind = known[0].reference.kind if known[0].reference else ""

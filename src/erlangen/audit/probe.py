@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from erlangen.audit.budget import Budget, Needs
 from erlangen.audit.collect import Batch, Collected, NotApplicable, run_model
-from erlangen.audit.finding import Finding
+from erlangen.audit.finding import TWIN_WORDS, Finding
 from erlangen.audit.orbit import Orbit
 
 __all__ = ["Batch", "Context", "Needs", "NotApplicable", "OrbitRows", "Probe", "StreamingProbe"]
@@ -57,6 +57,11 @@ class Context:
         if self.network is None:
             raise NotApplicable("there is no model to look at, only data")
         return self.network
+
+    @property
+    def twin_words(self) -> str:
+        """What pictures call the model beside which this one is shown."""
+        return TWIN_WORDS[self.twin_kind]
 
     def generator(self) -> torch.Generator:
         return torch.Generator().manual_seed(self.seed)

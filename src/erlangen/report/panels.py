@@ -4,6 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from erlangen.audit.finding import TWIN_WORDS
 from erlangen.report.chart import chart
 from erlangen.report.figures import figures_of, is_respect
 from erlangen.report.heat import heat_table, ramp
@@ -13,8 +14,7 @@ from erlangen.report.wording import escape, title_of
 
 MOST_PROFILES = 12
 _REFERENCES = {
-    "untrained": "untrained twin",
-    "baseline": "reference model",
+    **TWIN_WORDS,
     "null": "null: by chance",
     "floor": "numerical floor",
     "theory": "theory (baseline)",

@@ -138,7 +138,7 @@ class Equivariance(Probe):
             details={
                 "elements": ctx.orbit.labels,
                 "errors": errors,
-                "untrained": twin_errors,
+                "twin": twin_errors,
                 "floors": floors,
                 "floor": floor,
                 "per_sample": change.mean(0).sqrt().tolist() if layer == EMBEDDING else [],

@@ -133,7 +133,7 @@ class LieDerivative(Probe):
             self._along(ctx, name, x, upright, change, how, twin_upright, twin)
             for name, change, twin in zip(UNITS, changes, twin_changes, strict=True)
         ]
-        return [dataclasses.replace(found[0], figure=_picture(found)), *found[1:]]
+        return [dataclasses.replace(found[0], figure=_picture(found, ctx)), *found[1:]]
 
     def _along(
         self,
@@ -175,7 +175,7 @@ class LieDerivative(Probe):
         )
 
 
-def _picture(found: list[Finding]) -> FigureSpec:
+def _picture(found: list[Finding], ctx: Context) -> FigureSpec:
     short = {"rotation": "turn 10°", "shift_right": "right 1 px", "shift_up": "up 1 px", "scaling": "+10 %"}
     names = [short[f.metric.split(".")[1]] for f in found]
     bars = {"name": "this model", "x": names, "y": [f.value for f in found]}
@@ -184,7 +184,7 @@ def _picture(found: list[Finding]) -> FigureSpec:
         "high": [f.ci.high if f.ci else math.nan for f in found],
     }
     twin = [f.reference.value if f.reference is not None else math.nan for f in found]
-    grey = {"name": "untrained twin", "x": names, "y": twin}
+    grey = {"name": ctx.twin_words, "x": names, "y": twin}
     return FigureSpec("bars", "How fast the embedding starts to move", "", "share of an unrelated input", [bars, grey])
 
 

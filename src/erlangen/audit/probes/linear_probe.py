@@ -120,6 +120,6 @@ class LinearProbeAccuracy(Probe):
             if layer == EMBEDDING
             else None,
             citation="Hewitt and Liang 2019, arXiv:1909.03368",
-            details={"control": null, "selectivity": value - null, "untrained": untrained, "per_sample": short(right)},
+            details={"control": null, "selectivity": value - null, "twin": untrained, "per_sample": short(right)},
         )
         return judge(finding, null_high, good="above", because="the shuffled-label control, upper end")

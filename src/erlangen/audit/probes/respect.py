@@ -178,7 +178,7 @@ class Respect(Probe):
             details={
                 "elements": [m.label for m in moves],
                 "errors": errors,
-                "untrained": other,
+                "twin": other,
                 "floors": floors,
                 "least": moves[best].words,
                 "most": moves[worst].words,
