@@ -86,7 +86,7 @@ def test_derivative_is_the_algebra_representation(seed):
 
 
 def test_errors_name_the_way_out():
-    with pytest.raises(NotImplementedError, match=r"SO\(3\)"):
+    with pytest.raises(ValueError, match=r"SO\(3\)"):
         parse("SO(3)").regular()
     with pytest.raises(ValueError, match="embed="):
         parse("SO(3)").standard().restrict(parse("S4"))

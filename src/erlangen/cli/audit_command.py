@@ -153,7 +153,7 @@ def _torchscript(path: Path) -> Any:
 
     try:
         return torch.jit.load(str(path), map_location="cpu")
-    except Exception:
+    except (RuntimeError, ValueError):
         raise ValueError(
             f"target: {path} is no TorchScript model; if it holds weights, name the code that makes the model and give "
             f"the file as --weights {path}"

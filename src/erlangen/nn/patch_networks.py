@@ -1,5 +1,7 @@
 """One hidden layer over patches, three times: every unit sees all, every unit has its own patch, all units are one."""
 
+from abc import ABC, abstractmethod
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -8,7 +10,7 @@ from erlangen._registry import modules
 from erlangen.groups.symmetry import Case, Symmetry
 
 
-class _PatchNetwork(nn.Module):
+class _PatchNetwork(nn.Module, ABC):
     """What the three share: `k` patches of `d` numbers in, the sum of soft thresholds of k linear forms out.
 
     The threshold b is one number for all units; it stays as set unless `learn_threshold=True`.
@@ -19,24 +21,30 @@ class _PatchNetwork(nn.Module):
         k: int,
         d: int,
         *,
-        threshold: float,
-        learn_threshold: bool,
-        shape: tuple[int, ...],
-        generator: torch.Generator | None,
+        threshold: float = 0.1,
+        learn_threshold: bool = False,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         if k < 1 or d < 1 or not threshold >= 0:
             raise ValueError(f"k, d, threshold: {k}, {d}, {threshold}; at least 1, at least 1, not negative")
         self.k, self.d = k, d
         self.threshold = nn.Parameter(torch.tensor(float(threshold)), requires_grad=learn_threshold)
+        shape = self.weight_shape(k, d)
         self.weight = nn.Parameter(torch.randn(shape, generator=generator) / shape[-1] ** 0.5)
 
     def soft_threshold(self, z: Tensor) -> Tensor:
         """`relu(z - b) - relu(-z - b)`."""
         return (z - self.threshold).relu() - (-z - self.threshold).relu()
 
+    @staticmethod
+    @abstractmethod
+    def weight_shape(k: int, d: int) -> tuple[int, ...]:
+        """The shape of the weights."""
+
+    @abstractmethod
     def forms(self, x: Tensor) -> Tensor:
-        raise NotImplementedError
+        """The linear forms, `[..., k]`."""
 
     def forward(self, x: Float[Tensor, "*batch patches dim"]) -> Float[Tensor, "*batch"]:
         if x.shape[-2:] != (self.k, self.d):
@@ -53,18 +61,9 @@ class FullyConnectedDSD(_PatchNetwork):
     Source: Lahoti et al., Role of Locality and Weight Sharing in Image-Based Tasks, 2024, arXiv:2403.15707.
     """
 
-    def __init__(
-        self,
-        k: int,
-        d: int,
-        *,
-        threshold: float = 0.1,
-        learn_threshold: bool = False,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__(
-            k, d, threshold=threshold, learn_threshold=learn_threshold, shape=(k, k * d), generator=generator
-        )
+    @staticmethod
+    def weight_shape(k: int, d: int) -> tuple[int, ...]:
+        return (k, k * d)
 
     def forms(self, x: Tensor) -> Tensor:
         return x.flatten(-2) @ self.weight.T
@@ -76,16 +75,9 @@ class LocallyConnectedDSD(_PatchNetwork):
     Source: as of `FullyConnectedDSD`, of which it is the block-diagonal case.
     """
 
-    def __init__(
-        self,
-        k: int,
-        d: int,
-        *,
-        threshold: float = 0.1,
-        learn_threshold: bool = False,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__(k, d, threshold=threshold, learn_threshold=learn_threshold, shape=(k, d), generator=generator)
+    @staticmethod
+    def weight_shape(k: int, d: int) -> tuple[int, ...]:
+        return (k, d)
 
     def forms(self, x: Tensor) -> Tensor:
         return (x * self.weight).sum(-1)
@@ -97,16 +89,9 @@ class ConvolutionalDSD(_PatchNetwork):
     Source: as of `FullyConnectedDSD`; it is `LocallyConnectedDSD` with tied weights.
     """
 
-    def __init__(
-        self,
-        k: int,
-        d: int,
-        *,
-        threshold: float = 0.1,
-        learn_threshold: bool = False,
-        generator: torch.Generator | None = None,
-    ) -> None:
-        super().__init__(k, d, threshold=threshold, learn_threshold=learn_threshold, shape=(d,), generator=generator)
+    @staticmethod
+    def weight_shape(k: int, d: int) -> tuple[int, ...]:
+        return (d,)
 
     def forms(self, x: Tensor) -> Tensor:
         return x @ self.weight

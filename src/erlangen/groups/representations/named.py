@@ -67,7 +67,7 @@ class RegularRep(Rep):
 
     def __init__(self, group: Group) -> None:
         if not isinstance(group, FiniteGroup):
-            raise NotImplementedError(f"group: only finite groups have a finite regular representation, not {group}")
+            raise ValueError(f"group: only finite groups have a finite regular representation, not {group}")
         self.group: FiniteGroup = group
         self.dim = group.order
 
